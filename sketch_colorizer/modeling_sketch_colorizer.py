@@ -1,0 +1,172 @@
+"""The two models of the poster on one body: colours by regression, and colours as classes with soft labels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .color import lab_to_rgb, rgb_to_lab
+from .configuration_sketch_colorizer import SketchColorizerConfig
+from .losses import expected_color_cost, soft_cross_entropy, squared_error
+from .quantizer import ColorQuantizer
+from .unet import Attention, ChannelNorm, ResidualBlock, UNet
+
+
+@dataclass
+class SketchColorizerOutput(ModelOutput):
+    """What both models return.
+
+    Args:
+        loss: scalar, when `labels` were given.
+        colors: (B, 3, h, w) Lab; h = H / output_stride. None in training, where nobody looks at them.
+        logits: (B, Q, h, w) class scores; None for regression.
+        bin_colors: (Q, 3) Lab, the colour of each class; None for regression.
+    """
+
+    loss: Tensor | None = None
+    colors: Tensor | None = None
+    logits: Tensor | None = None
+    bin_colors: Tensor | None = None
+
+
+def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) -> tuple[Tensor, Tensor]:
+    """Reduce true colours to the output's grid without mixing lines or neighbours into them.
+
+    A cell's label is that colour among its paper pixels which is nearest to their mean, so it is a colour that the picture
+    really has. (B, 3, H, W) Lab and (B, 1, H, W) ink -> (B, 3, h, w) Lab and (B, h, w), the share of pixels that count.
+    NaN labels are ignored.
+    """
+    cells = F.pixel_unshuffle(labels, stride).unflatten(1, (3, stride**2))  # (B, 3, s*s, h, w)
+    paper = (ink < ink_threshold) & labels.isfinite().all(1, keepdim=True)
+    counts = F.pixel_unshuffle(paper.to(labels.dtype), stride)  # (B, s*s, h, w)
+    cells = cells.nan_to_num()
+    mean = (cells * counts[:, None]).sum(2) / counts.sum(1, keepdim=True).clamp(min=1)
+    distance = (cells - mean[:, :, None]).square().sum(1) + (1 - counts) * 1e6
+    nearest = distance.argmin(1)[:, None, None].expand(-1, 3, 1, -1, -1)
+    return cells.gather(2, nearest)[:, :, 0], counts.mean(1)
+
+
+class SketchColorizerPreTrainedModel(PreTrainedModel):
+    """Weight initialisation and the shared body."""
+
+    config: SketchColorizerConfig
+    base_model_prefix = "sketch_colorizer"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    def __init__(self, config: SketchColorizerConfig) -> None:
+        super().__init__(config)
+        self.unet = UNet(
+            1 + config.hint_channels,
+            widths=config.widths,
+            encoder_depths=config.encoder_depths,
+            decoder_depths=config.decoder_depths,
+            stem_stride=config.stem_stride,
+            output_stride=config.output_stride,
+            block=config.block,
+            attention_head_channels=config.attention_head_channels,
+        )
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """He initialisation for what feeds a rectifier; the last layer of each residual branch starts at zero."""
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+            init.zeros_(module.bias)
+        elif isinstance(module, ChannelNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, ResidualBlock):
+            init.zeros_(module.conv2.weight)
+        elif isinstance(module, Attention):
+            init.zeros_(module.out.weight)
+
+    def _features(self, pixel_values: Tensor, hint_values: Tensor | None) -> Tensor:
+        """Ink and hints through the body: (B, 1, H, W) and (B, 4, H, W) -> (B, C, h, w)."""
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 1:
+            raise ValueError(f"pixel_values must be ink shaped (B, 1, H, W), got {tuple(pixel_values.shape)}")
+        batch, _, height, width = pixel_values.shape
+        expected = (batch, self.config.hint_channels, height, width)
+        if hint_values is None:
+            hint_values = pixel_values.new_zeros(expected)
+        if hint_values.shape != expected:
+            raise ValueError(f"hint_values must be shaped {expected}, got {tuple(hint_values.shape)}")
+        return self.unet(torch.cat((pixel_values, hint_values), dim=1))
+
+    def _pool_labels(self, labels: Tensor, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        if labels.shape != (pixel_values.shape[0], 3, *pixel_values.shape[2:]):
+            raise ValueError(f"labels must be Lab at the size of pixel_values, got {tuple(labels.shape)}")
+        return pool_labels(labels, pixel_values, self.config.output_stride, self.config.ink_threshold)
+
+
+class SketchColorizerForRegression(SketchColorizerPreTrainedModel):
+    """The poster's first model: three channels, squared error in sRGB."""
+
+    def __init__(self, config: SketchColorizerConfig) -> None:
+        super().__init__(config)
+        self.head = nn.Conv2d(self.unet.out_channels, 3, 1)
+        self.post_init()
+
+    def forward(
+        self, pixel_values: Tensor, hint_values: Tensor | None = None, labels: Tensor | None = None, return_dict: bool = True
+    ) -> SketchColorizerOutput:
+        """(B, 1, H, W) ink in 0..1, optionally (B, 4, H, W) hints and (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
+        rgb = self.head(self._features(pixel_values, hint_values)).float() + 0.5
+        loss = None
+        if labels is not None:
+            true_colors, share = self._pool_labels(labels, pixel_values)
+            loss = squared_error(rgb, lab_to_rgb(true_colors), share)
+        colors = None if self.training and labels is not None else rgb_to_lab(rgb.clamp(0, 1))
+        output = SketchColorizerOutput(loss=loss, colors=colors)
+        return output if return_dict else output.to_tuple()
+
+
+class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
+    """The poster's second model: bins of colour space as classes, soft labels, class rebalancing, annealed mean."""
+
+    def __init__(self, config: SketchColorizerConfig) -> None:
+        super().__init__(config)
+        self.quantizer = ColorQuantizer(
+            config.color_space,
+            config.bins_per_channel,
+            num_neighbors=config.num_neighbors,
+            sigma=config.label_sigma,
+            rebalancing=config.rebalancing,
+        )
+        self.head = nn.Conv2d(self.unet.out_channels, self.quantizer.num_bins, 1)
+        self.post_init()
+
+    @torch.no_grad()
+    def fit_colors(self, counts: Tensor, sums: Tensor) -> None:
+        """Before training: take the corpus's colour statistics (see `color_histogram`) and start from its prior."""
+        self.quantizer.fit(counts, sums)
+        self.head.weight.mul_(0.1)
+        self.head.bias.copy_(self.quantizer.prior.clamp(min=1e-6).log())
+
+    def forward(
+        self, pixel_values: Tensor, hint_values: Tensor | None = None, labels: Tensor | None = None, return_dict: bool = True
+    ) -> SketchColorizerOutput:
+        """(B, 1, H, W) ink in 0..1, optionally (B, 4, H, W) hints and (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
+        logits = self.head(self._features(pixel_values, hint_values)).float()
+        loss = self._loss(logits, *self._pool_labels(labels, pixel_values)) if labels is not None else None
+        decoded = not self.training or labels is None
+        colors = self.quantizer.decode(logits, self.config.temperature) if decoded else None
+        output = SketchColorizerOutput(loss=loss, colors=colors, logits=logits, bin_colors=self.quantizer.bin_colors)
+        return output if return_dict else output.to_tuple()
+
+    def _loss(self, logits: Tensor, true_colors: Tensor, share: Tensor) -> Tensor:
+        indices, weights = self.quantizer.encode(true_colors)
+        pixel_weights = share * self.quantizer.class_weights[indices[:, 0]]
+        log_probs = F.log_softmax(logits, dim=1)
+        loss = soft_cross_entropy(log_probs, indices, weights, pixel_weights)
+        if self.config.color_cost_weight:
+            color_cost = self.quantizer.color_cost(self.config.grey_price)
+            price = expected_color_cost(log_probs, indices[:, 0], pixel_weights, color_cost)
+            loss = loss + self.config.color_cost_weight * price
+        return loss / share.sum().clamp(min=1)
