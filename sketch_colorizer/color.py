@@ -1,7 +1,7 @@
 """Colour spaces as tensor functions: sRGB, linear RGB, CIE Lab and LCH (D65, 2 degree observer), and CIEDE2000.
 
-Every function takes the colour axis as `dim` (default -3, for images shaped (..., 3, H, W)), works on any device and float
-dtype, and has finite gradients everywhere, also at black and at grey. Units: RGB in 0..1, L in 0..100, hue in radians.
+Every function takes the colour axis as `dim` (default -3, for images shaped (..., 3, H, W)), works on any device and
+float dtype, and has finite gradients everywhere, also at black and at grey. Units: RGB in 0..1, L in 0..100, hue in radians.
 """
 
 import math
@@ -84,7 +84,7 @@ def _hue(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ciede2000(lab1: Tensor, lab2: Tensor, dim: int = -3) -> Tensor:
-    """Colour difference CIEDE2000 (Sharma et al. 2005), the colour axis `dim` removed; symmetric, 0 for equal colours."""
+    """Colour difference CIEDE2000 (Sharma et al. 2005); the axis `dim` goes. Symmetric, 0 for equal colours."""
     l1, a1, b1 = lab1.unbind(dim)
     l2, a2, b2 = lab2.unbind(dim)
     c_mean = ((a1**2 + b1**2 + _TINY).sqrt() + (a2**2 + b2**2 + _TINY).sqrt()) / 2

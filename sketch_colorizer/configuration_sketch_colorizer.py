@@ -1,4 +1,4 @@
-"""One configuration for both heads: what the network looks like, how colours become classes, what training minimises."""
+"""One configuration for both heads: the network's shape, how colours become classes, what training minimises."""
 
 from typing import Any, ClassVar
 
@@ -18,13 +18,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     # At most 5 M parameters; trains on two CPU cores, and ships with the package.
     "tiny": {"widths": [64, 128, 256], "encoder_depths": [1, 2, 2], "decoder_depths": [1, 2]},
     # For a GPU.
-    "base": {"widths": [96, 192, 384, 512], "encoder_depths": [2, 3, 3, 2], "decoder_depths": [2, 3, 3]},
+    "base": {"widths": [96, 192, 320, 416], "encoder_depths": [2, 3, 3, 2], "decoder_depths": [2, 3, 3]},
 }
 _CHOICES = {"block": ("residual", "plain"), "color_space": ("rgb", "lab", "lch"), "output_stride": (1, 4)}
 _OF_TRANSFORMERS = {  # keys that transformers itself writes into a config or passes along while loading
-    "_attn_implementation_internal", "_commit_hash", "_experts_implementation_internal", "attn_implementation", "auto_map",
-    "experts_implementation", "model_type", "name_or_path", "num_labels", "output_attentions", "torch_dtype", "tie_word_embeddings",
-    "use_cache", "_name_or_path",
+    "_attn_implementation_internal", "_commit_hash", "_experts_implementation_internal", "_name_or_path",
+    "attn_implementation", "auto_map", "experts_implementation", "model_type", "name_or_path", "num_labels",
+    "output_attentions", "tie_word_embeddings", "torch_dtype", "use_cache",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ class SketchColorizerConfig(PreTrainedConfig):
         widths: channels of the stages, finest first; each stage halves the size.
         encoder_depths: blocks in each stage on the way down, one number for each width.
         decoder_depths: blocks in each stage on the way up, finest first, one fewer than widths.
-        stem_stride: the space-to-depth of the first layer; most of the work is done at this fraction of the size and below.
+        stem_stride: the space-to-depth of the first layer; the work is done at this fraction of the size and below.
         output_stride: 4 gives colours at a quarter of the input's size, 1 at full size.
         block: "residual", or "plain" as in the poster.
         attention_head_channels: channels of one attention head in the coarsest stage; None for no attention.
@@ -75,7 +75,9 @@ class SketchColorizerConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(set(kwargs) - _OF_TRANSFORMERS)
         if unknown:
-            raise ValueError(f"unknown configuration key {', '.join(unknown)}; known keys: {', '.join(sorted(self._own_fields()))}")
+            raise ValueError(
+                f"unknown configuration key {', '.join(unknown)}; known keys: {', '.join(sorted(self._own_fields()))}"
+            )
         self.widths, self.encoder_depths = list(self.widths), list(self.encoder_depths)
         self.decoder_depths = list(self.decoder_depths)
         super().__post_init__(**kwargs)
@@ -98,7 +100,8 @@ class SketchColorizerConfig(PreTrainedConfig):
                 raise ValueError(f"{key} must be one of {allowed}, got {getattr(self, key)!r}")
         if len(self.encoder_depths) != len(self.widths) or len(self.decoder_depths) != len(self.widths) - 1:
             raise ValueError(
-                f"{len(self.widths)} widths need {len(self.widths)} encoder_depths and {len(self.widths) - 1} decoder_depths, "
+                f"{len(self.widths)} widths need {len(self.widths)} encoder_depths "
+                f"and {len(self.widths) - 1} decoder_depths, "
                 f"got {len(self.encoder_depths)} and {len(self.decoder_depths)}"
             )
         numbers = [*self.widths, *self.encoder_depths, *self.decoder_depths, self.num_neighbors]

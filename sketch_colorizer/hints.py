@@ -10,7 +10,7 @@ _SAME_COLOR = 12.0  # Lab distance up to which a simulated stroke still lies on 
 
 
 def encode_hints(lab: Tensor, mask: Tensor) -> Tensor:
-    """Lab colours (.., 3, H, W) and a mask (.., 1, H, W) in 0..1 -> `hint_values` (.., 4, H, W), zero where there is no hint."""
+    """Lab colours (.., 3, H, W) and a mask (.., 1, H, W) in 0..1 -> `hint_values` (.., 4, H, W), zero without a hint."""
     scale = lab.new_tensor([50.0, 110.0, 110.0]).view(3, 1, 1)
     offset = lab.new_tensor([50.0, 0.0, 0.0]).view(3, 1, 1)
     return torch.cat(((lab - offset) / scale * mask, mask), dim=-3)
@@ -19,8 +19,8 @@ def encode_hints(lab: Tensor, mask: Tensor) -> Tensor:
 def simulate_hints(labels: Tensor, generator: Generator, *, share_without: float = 0.5) -> Tensor:
     """Hints as a user might paint them on a finished picture: (3, H, W) Lab -> `hint_values` (4, H, W).
 
-    `share_without` of the pictures get none. The others get a geometrically distributed number (Zhang et al. 2017) of dots,
-    strokes and filled areas, each in the mean colour of what it covers. NaN labels (lines) are never painted on.
+    `share_without` of the pictures get none. The others get a geometrically distributed number (Zhang et al. 2017) of
+    dots, strokes and filled areas, each in the mean colour of what it covers. NaN labels (lines) are never painted on.
     """
     lab = labels.nan_to_num()
     colors, mask = torch.zeros_like(lab), torch.zeros_like(lab[:1])
@@ -53,7 +53,15 @@ def _paint(pixels: np.ndarray, x: int, y: int, generator: Generator) -> np.ndarr
     else:
         filled = np.zeros((canvas.shape[0] + 2, canvas.shape[1] + 2), np.uint8)
         near = (_SAME_COLOR / 2,) * 3
-        cv2.floodFill(pixels.copy(), filled, (x, y), (0, 0, 0), near, near, 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE)
+        cv2.floodFill(
+            pixels.copy(),
+            filled,
+            (x, y),
+            (0, 0, 0),
+            near,
+            near,
+            4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE,
+        )
         canvas = filled[1:-1, 1:-1]
     return canvas.astype(bool)
 

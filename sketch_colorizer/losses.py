@@ -1,4 +1,4 @@
-"""What training minimises: the poster's squared error, soft cross-entropy with class weights, and the expected colour cost."""
+"""What training minimises: the poster's squared error, weighted soft cross-entropy, and the expected colour cost."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ def squared_error(colors: Tensor, labels: Tensor, pixel_weights: Tensor) -> Tens
 def soft_cross_entropy(log_probs: Tensor, indices: Tensor, weights: Tensor, pixel_weights: Tensor) -> Tensor:
     """-sum_hw v sum_q Z log Z_hat (Zhang et al. 2016, eq. 2) from the k nearest bins alone, summed over pixels.
 
-    `log_probs` (B, Q, H, W); `indices` and `weights` (B, k, H, W) as ColorQuantizer.encode gives them; `pixel_weights` (B, H, W)
-    is v. No dense (B, Q, H, W) target is built.
+    `log_probs` (B, Q, H, W); `indices` and `weights` (B, k, H, W) as ColorQuantizer.encode gives them; v is
+    `pixel_weights` (B, H, W). No dense (B, Q, H, W) target is built.
     """
     picked = log_probs.gather(1, indices)  # (B, k, H, W)
     return -((picked * weights).sum(1) * pixel_weights).sum()
@@ -23,8 +23,8 @@ def soft_cross_entropy(log_probs: Tensor, indices: Tensor, weights: Tensor, pixe
 def expected_color_cost(log_probs: Tensor, indices: Tensor, pixel_weights: Tensor, color_cost: Tensor) -> Tensor:
     """The poster's non-0-1 loss, sum_q' p(q') M[q', q] at the true bin q, summed over pixels.
 
-    `log_probs` (B, Q, H, W), `indices` (B, H, W) the true bins, `pixel_weights` (B, H, W), `color_cost` (Q, Q) with the predicted
-    bin first.
+    `log_probs` (B, Q, H, W), `indices` (B, H, W) the true bins, `pixel_weights` (B, H, W), `color_cost` (Q, Q) with the
+    predicted bin first.
     """
     price = torch.einsum("bqhw,qr->brhw", log_probs.exp(), color_cost.to(log_probs))
     return (price.gather(1, indices[:, None])[:, 0] * pixel_weights).sum()

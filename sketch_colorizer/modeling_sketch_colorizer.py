@@ -13,7 +13,7 @@ from .color import lab_to_rgb, rgb_to_lab
 from .configuration_sketch_colorizer import SketchColorizerConfig
 from .losses import expected_color_cost, soft_cross_entropy, squared_error
 from .quantizer import ColorQuantizer
-from .unet import Attention, ChannelNorm, ResidualBlock, UNet
+from .unet import ChannelNorm, UNet, ZeroConv2d
 
 
 @dataclass
@@ -36,8 +36,8 @@ class SketchColorizerOutput(ModelOutput):
 def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) -> tuple[Tensor, Tensor]:
     """Reduce true colours to the output's grid without mixing lines or neighbours into them.
 
-    A cell's label is that colour among its paper pixels which is nearest to their mean, so it is a colour that the picture
-    really has. (B, 3, H, W) Lab and (B, 1, H, W) ink -> (B, 3, h, w) Lab and (B, h, w), the share of pixels that count.
+    A cell's label is that colour among its paper pixels which is nearest to their mean: a colour that the picture really
+    has. (B, 3, H, W) Lab and (B, 1, H, W) ink -> (B, 3, h, w) Lab and (B, h, w), the share of pixels that count.
     NaN labels are ignored.
     """
     cells = F.pixel_unshuffle(labels, stride).unflatten(1, (3, stride**2))  # (B, 3, s*s, h, w)
@@ -76,16 +76,15 @@ class SketchColorizerPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """He initialisation for what feeds a rectifier; the last layer of each residual branch starts at zero."""
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, ZeroConv2d):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
             init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
             init.zeros_(module.bias)
         elif isinstance(module, ChannelNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, ResidualBlock):
-            init.zeros_(module.conv2.weight)
-        elif isinstance(module, Attention):
-            init.zeros_(module.out.weight)
 
     def _features(self, pixel_values: Tensor, hint_values: Tensor | None) -> Tensor:
         """Ink and hints through the body: (B, 1, H, W) and (B, 4, H, W) -> (B, C, h, w)."""
@@ -114,9 +113,13 @@ class SketchColorizerForRegression(SketchColorizerPreTrainedModel):
         self.post_init()
 
     def forward(
-        self, pixel_values: Tensor, hint_values: Tensor | None = None, labels: Tensor | None = None, return_dict: bool = True
+        self,
+        pixel_values: Tensor,
+        hint_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool = True,
     ) -> SketchColorizerOutput:
-        """(B, 1, H, W) ink in 0..1, optionally (B, 4, H, W) hints and (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
+        """(B, 1, H, W) ink in 0..1, (B, 4, H, W) hints, (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
         rgb = self.head(self._features(pixel_values, hint_values)).float() + 0.5
         loss = None
         if labels is not None:
@@ -150,9 +153,13 @@ class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
         self.head.bias.copy_(self.quantizer.prior.clamp(min=1e-6).log())
 
     def forward(
-        self, pixel_values: Tensor, hint_values: Tensor | None = None, labels: Tensor | None = None, return_dict: bool = True
+        self,
+        pixel_values: Tensor,
+        hint_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool = True,
     ) -> SketchColorizerOutput:
-        """(B, 1, H, W) ink in 0..1, optionally (B, 4, H, W) hints and (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
+        """(B, 1, H, W) ink in 0..1, (B, 4, H, W) hints, (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
         logits = self.head(self._features(pixel_values, hint_values)).float()
         loss = self._loss(logits, *self._pool_labels(labels, pixel_values)) if labels is not None else None
         decoded = not self.training or labels is None

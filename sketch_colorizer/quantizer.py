@@ -21,8 +21,8 @@ _BOUNDS = {
 def annealed_mean(log_probs: Tensor, bin_colors: Tensor, temperature: float, dim: int = 1) -> Tensor:
     """Mean colour of a sharpened distribution (Zhang et al. 2016, eq. 5): (.., Q, ..) -> (.., 3, ..) Lab along `dim`.
 
-    `temperature` 1 is the expectation, 0 is the mode. The mean is taken in the a-b plane, where hue is the circle that it
-    is. Logits serve as well as log-probabilities. Raises ValueError for a negative temperature.
+    `temperature` 1 is the expectation, 0 is the mode. The mean is taken in the a-b plane, where hue is a circle.
+    Logits serve as well as log-probabilities. Raises ValueError for a negative temperature.
     """
     if temperature < 0:
         raise ValueError(f"temperature must be >= 0, got {temperature}")
@@ -122,7 +122,7 @@ class ColorQuantizer(nn.Module):
 
     def _smooth(self, prior: Tensor, colors: Tensor, reachable: Tensor) -> Tensor:
         """Spread each bin's share over its neighbours by a Gaussian in Lab; the shares still sum to 1."""
-        kernel = torch.exp(-torch.cdist(colors, colors) ** 2 / (2 * self.sigma**2)) * reachable
+        kernel = torch.exp(-(torch.cdist(colors, colors) ** 2) / (2 * self.sigma**2)) * reachable
         return prior @ (kernel / kernel.sum(1, keepdim=True).clamp(min=1e-12))
 
     def _rebalance(self, prior: Tensor, reachable: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class ColorQuantizer(nn.Module):
     def color_cost(self, grey_price: float = 0.5) -> Tensor:
         """The poster's non-0-1 loss matrix, (Q, Q): what it costs to predict bin q where the truth is bin q'.
 
-        The Lab distance of the two bin colours, plus `grey_price` times the chroma that the prediction lacks; per 100 Lab units.
+        The Lab distance of the two bin colours, plus `grey_price` times the chroma that the prediction lacks, over 100.
         """
         chroma = self.bin_colors[:, 1:].norm(dim=-1)
         missing = (chroma[None, :] - chroma[:, None]).clamp(min=0)

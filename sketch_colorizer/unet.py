@@ -1,7 +1,7 @@
 """The network body: a U-Net on plain tensors that knows neither colour nor configuration.
 
-Two choices keep it honest at every size: normalisation looks at one pixel's channels only (so neither the batch, nor padding,
-nor the picture's size changes a pixel's result), and padding is zero, which is blank paper for an ink image.
+Two choices keep it honest at every size: normalisation looks at one pixel's channels only (so neither the batch, nor
+padding, nor the picture's size changes a pixel's result), and padding is zero, which is blank paper for an ink image.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.modeling_layers import GradientCheckpointingLayer
+from torch.utils.checkpoint import checkpoint
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -20,15 +20,19 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(hidden_states.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class ResidualBlock(GradientCheckpointingLayer):
-    """Pre-activation residual block of two 3x3 convolutions (He et al. 2016); the time embedding scales and shifts inside."""
+class ZeroConv2d(nn.Conv2d):
+    """The last layer of a residual branch: it starts at zero, and the block as its shortcut (Goyal et al. 2017)."""
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block of two 3x3 convolutions (He et al. 2016); time scales and shifts in between."""
 
     def __init__(self, in_channels: int, out_channels: int, time_channels: int | None = None) -> None:
         super().__init__()
         self.norm1 = ChannelNorm(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm2 = ChannelNorm(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = ZeroConv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         self.modulation = nn.Linear(time_channels, 2 * out_channels) if time_channels else None
 
@@ -40,7 +44,7 @@ class ResidualBlock(GradientCheckpointingLayer):
         return self.shortcut(hidden_states) + self.conv2(F.silu(inner))
 
 
-class PlainBlock(GradientCheckpointingLayer):
+class PlainBlock(nn.Module):
     """Two 3x3 convolutions, each with normalisation and ReLU, as in the first U-Nets (Ronneberger et al. 2015)."""
 
     def __init__(self, in_channels: int, out_channels: int, time_channels: int | None = None) -> None:
@@ -65,11 +69,13 @@ class Attention(nn.Module):
         self.heads = max(1, channels // head_channels)
         self.norm = ChannelNorm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
+        self.out = ZeroConv2d(channels, channels, 1)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         batch, channels, height, width = hidden_states.shape
-        qkv = self.qkv(self.norm(hidden_states)).flatten(2).unflatten(1, (3, self.heads, -1))  # (B, 3, heads, C/heads, N)
+        qkv = (
+            self.qkv(self.norm(hidden_states)).flatten(2).unflatten(1, (3, self.heads, -1))
+        )  # (B, 3, heads, C/heads, N)
         query, key, value = qkv.transpose(-1, -2).unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value)  # (B, heads, N, C/heads)
         return hidden_states + self.out(mixed.transpose(-1, -2).reshape(batch, channels, height, width))
@@ -78,18 +84,33 @@ class Attention(nn.Module):
 class Stage(nn.Module):
     """The blocks of one resolution, each followed by attention where the stage has it."""
 
+    gradient_checkpointing = False  # transformers' gradient_checkpointing_enable() sets this and the function
+    _gradient_checkpointing_func = staticmethod(checkpoint)
+
     def __init__(
-        self, block: str, in_channels: int, channels: int, depth: int, *, head_channels: int | None, time_channels: int | None
+        self,
+        block: str,
+        in_channels: int,
+        channels: int,
+        depth: int,
+        *,
+        head_channels: int | None,
+        time_channels: int | None,
     ) -> None:
         super().__init__()
         make = {"residual": ResidualBlock, "plain": PlainBlock}[block]
         sizes = [in_channels] + [channels] * (depth - 1)
         self.blocks = nn.ModuleList(make(size, channels, time_channels) for size in sizes)
-        self.attentions = nn.ModuleList(Attention(channels, head_channels) if head_channels else nn.Identity() for _ in sizes)
+        self.attentions = nn.ModuleList(
+            Attention(channels, head_channels) if head_channels else nn.Identity() for _ in sizes
+        )
 
     def forward(self, hidden_states: Tensor, time: Tensor | None = None) -> Tensor:
         for block, attention in zip(self.blocks, self.attentions, strict=True):
-            hidden_states = block(hidden_states, time)
+            if self.gradient_checkpointing and self.training:
+                hidden_states = self._gradient_checkpointing_func(block, hidden_states, time)
+            else:
+                hidden_states = block(hidden_states, time)
             hidden_states = attention(hidden_states)
         return hidden_states
 
@@ -111,11 +132,11 @@ class TimeEmbedding(nn.Module):
 
 
 class UNet(nn.Module):
-    """(B, in_channels, H, W) -> (B, widths[0], H / output_stride, W / output_stride) features; H, W multiples of `stride`.
+    """(B, in_channels, H, W) -> features (B, out_channels, H / output_stride, W / output_stride).
 
-    The stem brings the picture to 1/stem_stride by space-to-depth; each further stage halves the size. The decoder comes back
-    to the stem's resolution, and for output_stride < stem_stride on to finer ones by depth-to-space; for output_stride > stem_stride
-    it stops early.
+    H and W are multiples of `stride`. The stem brings the picture to 1/stem_stride by space-to-depth; each further stage
+    halves the size. The decoder comes back to the stem's resolution; for a smaller output_stride it goes on to a finer one
+    by depth-to-space, for a larger one it stops early.
     """
 
     def __init__(
@@ -154,14 +175,18 @@ class UNet(nn.Module):
         self.finer = stem_stride // output_stride if output_stride < stem_stride else 1
         if self.finer > 1:  # depth-to-space, then a look at the drawing itself, whose lines the coarse grid has lost
             self.expand = nn.Conv2d(self.out_channels, self.out_channels // 2 * self.finer**2, 1)
-            self.refine = nn.Conv2d(self.out_channels // 2 + in_channels * output_stride**2, self.out_channels, 3, padding=1)
+            self.refine = nn.Conv2d(
+                self.out_channels // 2 + in_channels * output_stride**2, self.out_channels, 3, padding=1
+            )
         self.output_stride = output_stride
         self.norm = ChannelNorm(self.out_channels) if block == "residual" else nn.Identity()
 
     def forward(self, pixel_values: Tensor, time: Tensor | None = None) -> Tensor:
         height, width = pixel_values.shape[-2:]
         if height % self.stride or width % self.stride:
-            raise ValueError(f"height and width must be multiples of {self.stride}, got {height}x{width}; pad with zeros")
+            raise ValueError(
+                f"height and width must be multiples of {self.stride}, got {height}x{width}; pad with zeros"
+            )
         embedding = self.time_embedding(time) if self.time_embedding is not None else None
         hidden_states = self.stem(F.pixel_unshuffle(pixel_values, self.stem_stride))
         skips = []

@@ -1,0 +1,272 @@
+"""The training loop: it knows `model(**batch).loss` and nothing else about models."""
+
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import BatchSampler, DataLoader
+from tqdm import tqdm
+
+from ..configuration_sketch_colorizer import SketchColorizerConfig
+from ..image_processing_sketch_colorizer import SketchColorizerImageProcessor
+from ..modeling_sketch_colorizer import SketchColorizerForClassification, SketchColorizerForRegression
+from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors
+from .recipe import Recipe
+from .samples import write_loss_plot, write_sample_grid
+
+MODELS = {"classification": SketchColorizerForClassification, "regression": SketchColorizerForRegression}
+NUM_HELD_OUT = 96  # held-out pictures whose loss chooses the best weights
+
+
+class Progress:
+    """Steps done, the losses seen, and the best held-out loss; stored with each checkpoint."""
+
+    def __init__(self) -> None:
+        self.step, self.best, self.history, self.seconds = 0, math.inf, [], 0.0
+
+    def state_dict(self) -> dict:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict) -> None:
+        vars(self).update(state)
+
+
+class Trainer:
+    """One run of one recipe, from the corpus to a folder that `from_pretrained` loads."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.output_dir = recipe, Path(recipe.output_dir)
+        if recipe.num_threads:
+            torch.set_num_threads(recipe.num_threads)
+        loading = DataLoaderConfiguration(split_batches=True, use_seedable_sampler=False)
+        self.accelerator = Accelerator(
+            mixed_precision=recipe.mixed_precision,
+            gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+            log_with=recipe.log_with,
+            project_dir=recipe.output_dir,
+            dataloader_config=loading,
+        )
+        set_seed(recipe.seed)
+        table, held_out = divide(load_corpus(recipe.data, recipe.split))
+        sizes = {"image_size": recipe.image_size, "scale": (recipe.min_scale, recipe.max_scale)}
+        self.samples = ColorizationDataset(
+            table,
+            seed=recipe.seed,
+            real_share=recipe.real_share,
+            share_without_hints=recipe.share_without_hints,
+            **sizes,
+        )
+        self.held_out = ColorizationDataset(held_out, seed=1, share_without_hints=1.0, **{**sizes, "scale": (1.0, 1.0)})
+        self.model = self._make_model(table)
+        self.progress = Progress()
+
+    def _make_model(self, table) -> nn.Module:
+        recipe, kind = self.recipe, MODELS[self.recipe.model]
+        if recipe.init_from:
+            model = kind.from_pretrained(recipe.init_from, dtype=torch.float32)
+        else:
+            model = kind(SketchColorizerConfig.from_preset(recipe.preset, **recipe.config))
+            if recipe.model == "classification":
+                model.fit_colors(*measure_colors(table))
+        if recipe.image_size % model.unet.stride:
+            raise ValueError(f"recipe: image_size must be a multiple of {model.unet.stride}, got {recipe.image_size}")
+        if recipe.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        return model.to(memory_format=torch.channels_last)
+
+    def fit(self, *, resume: bool = False) -> Path:
+        """Train to the end of the recipe; returns the folder of the finished model."""
+        recipe, accelerator = self.recipe, self.accelerator
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        model = torch.compile(self.model) if recipe.compile else self.model
+        model, optimizer = accelerator.prepare(model, optimizer)
+        average = AveragedModel(
+            accelerator.unwrap_model(model), multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=False
+        )
+        accelerator.register_for_checkpointing(average, schedule, self.progress)
+        if resume:
+            self._resume()
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        (self.output_dir / "recipe.yaml").write_text(recipe.to_yaml())
+        if recipe.log_with:
+            accelerator.init_trackers("sketch_colorizer")
+        self._loop(model, optimizer, schedule, average)
+        accelerator.end_training()
+        return self._finish(average)
+
+    def _rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine down to `final_lr` at the last step."""
+        recipe = self.recipe
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1, step / recipe.max_steps)))
+        return min(1, (step + 1) / max(1, recipe.warmup_steps)) * (recipe.final_lr + (1 - recipe.final_lr) * cosine)
+
+    def _loop(self, model: nn.Module, optimizer, schedule, average: AveragedModel) -> None:
+        recipe, accelerator, progress = self.recipe, self.accelerator, self.progress
+        batches = iter(self._loader())
+        started, seconds_before = time.monotonic(), progress.seconds
+        bar = tqdm(
+            total=recipe.max_steps,
+            initial=progress.step,
+            disable=not accelerator.is_main_process,
+            unit="step",
+            mininterval=5,
+        )
+        model.train()
+        while progress.step < recipe.max_steps and not self._out_of_time():
+            loss = torch.stack(
+                [self._backward(model, next(batches)) for _ in range(recipe.gradient_accumulation_steps)]
+            ).mean()
+            norm = accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            average.update_parameters(accelerator.unwrap_model(model))
+            progress.step += 1
+            progress.seconds = seconds_before + time.monotonic() - started
+            bar.update()
+            self._report(bar, loss, norm, schedule.get_last_lr()[0])
+            if progress.step % recipe.evaluate_every == 0 or progress.step == recipe.max_steps:
+                self._evaluate(average)
+            if progress.step % recipe.checkpoint_every == 0:
+                self._save_checkpoint()
+
+    def _backward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        batch = {key: value.contiguous(memory_format=torch.channels_last) for key, value in batch.items()}
+        loss = model(**batch).loss
+        if not torch.isfinite(loss):
+            last = self._checkpoints()[-1].name if self._checkpoints() else "none yet"
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.progress.step}; last good checkpoint: {last}"
+            )
+        self.accelerator.backward(loss / self.recipe.gradient_accumulation_steps)
+        return loss.detach()
+
+    def _loader(self) -> DataLoader:
+        recipe = self.recipe
+        done = self.progress.step * recipe.batch_size * recipe.gradient_accumulation_steps
+        sampler = RunSampler(len(self.samples), seed=recipe.seed, start=done)
+        loader = DataLoader(
+            self.samples,
+            batch_sampler=BatchSampler(sampler, recipe.batch_size, drop_last=True),
+            num_workers=recipe.num_workers,
+            worker_init_fn=_one_thread,
+            prefetch_factor=4 if recipe.num_workers else None,
+        )
+        return self.accelerator.prepare(loader)
+
+    def _out_of_time(self) -> bool:
+        return self.recipe.max_minutes is not None and self.progress.seconds > self.recipe.max_minutes * 60
+
+    def _report(self, bar: tqdm, loss: Tensor, norm: Tensor, rate: float) -> None:
+        progress, recipe = self.progress, self.recipe
+        if progress.step % recipe.log_every:
+            return
+        value = self.accelerator.reduce(loss, "mean").item()
+        speed = progress.step * recipe.batch_size * recipe.gradient_accumulation_steps / max(progress.seconds, 1e-9)
+        progress.history.append({"step": progress.step, "loss": value, "seconds": round(progress.seconds, 1)})
+        bar.set_postfix(loss=f"{value:.4f}", img_s=f"{speed:.1f}")
+        self.accelerator.log(
+            {"loss": value, "grad_norm": float(norm), "lr": rate, "images_per_second": speed}, step=progress.step
+        )
+
+    @torch.no_grad()
+    def _evaluate(self, average: AveragedModel) -> None:
+        """The averaged weights on held-out pictures: loss, best weights, and a grid of samples."""
+        if not self.accelerator.is_main_process:
+            return
+        model = average.module.eval()
+        pictures = [self.held_out[index] for index in range(min(NUM_HELD_OUT, len(self.held_out)))]
+        losses, grid = [], []
+        for start in range(0, len(pictures), 16):
+            part = pictures[start : start + 16]
+            batch = {
+                key: torch.stack([picture[key] for picture in part]).to(self.accelerator.device) for key in part[0]
+            }
+            output = model(**batch)
+            losses.append(output.loss.item())
+            grid.append((batch, output.colors))
+        loss, progress = sum(losses) / max(1, len(losses)), self.progress
+        model.train()
+        progress.history.append({"step": progress.step, "held_out_loss": loss})
+        self.accelerator.log({"held_out_loss": loss}, step=progress.step)
+        tqdm.write(f"step {progress.step}: held-out loss {loss:.4f}")
+        if grid:
+            write_sample_grid(self.output_dir / "samples" / f"step-{progress.step:06d}.png", *grid[0])
+        if loss < progress.best:
+            progress.best = loss
+            self._save_model(model, self.output_dir / "best")
+
+    def _save_model(self, model: nn.Module, folder: Path) -> None:
+        """Config, weights and processor, whole or not at all."""
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        model.save_pretrained(partial)
+        SketchColorizerImageProcessor().save_pretrained(partial)
+        (partial / "recipe.yaml").write_text(self.recipe.to_yaml())
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.output_dir / "checkpoints").glob("step-[0-9]*[0-9]"))
+
+    def _save_checkpoint(self) -> None:
+        """The whole state under a temporary name, then renamed; older ones go once the new one is complete."""
+        folder = self.output_dir / "checkpoints" / f"step-{self.progress.step:08d}"
+        partial = folder.with_name(folder.name + ".partial")
+        try:
+            self.accelerator.save_state(str(partial), safe_serialization=True)
+            if self.accelerator.is_main_process:
+                (partial / "recipe.yaml").write_text(self.recipe.to_yaml())
+                shutil.rmtree(folder, ignore_errors=True)
+                partial.rename(folder)
+                for old in self._checkpoints()[: -self.recipe.total_limit]:
+                    shutil.rmtree(old)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OSError(
+                f"could not write checkpoint {folder.name} ({error.strerror}); the one before it is untouched"
+            ) from error
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        if not self._checkpoints():
+            raise ValueError(f"nothing to resume: no checkpoint under {self.output_dir / 'checkpoints'}")
+        last = self._checkpoints()[-1]
+        changed = self.recipe.differences(Recipe.load(last / "recipe.yaml"))
+        if changed:
+            raise ValueError(f"{last} was made with another recipe: {'; '.join(changed)}")
+        self.accelerator.load_state(str(last))
+
+    def _finish(self, average: AveragedModel) -> Path:
+        """The finished model: the best averaged weights seen, its loss curve, and what the run did."""
+        folder = self.output_dir / "final"
+        if not self.accelerator.is_main_process:
+            return folder
+        self._save_model(average.module, folder)
+        write_loss_plot(self.output_dir / "loss.png", self.progress.history)
+        summary = {key: getattr(self.progress, key) for key in ("step", "best", "seconds", "history")}
+        (self.output_dir / "training.json").write_text(json.dumps(summary, indent=1))
+        return folder
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def main(recipe_path: str, overrides: list[str] | None = None, *, resume: bool = False) -> Path:
+    """Train a recipe; returns the folder of the finished model."""
+    return Trainer(Recipe.load(recipe_path, overrides)).fit(resume=resume)
