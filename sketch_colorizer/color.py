@@ -1,7 +1,8 @@
 """Colour spaces as tensor functions: sRGB, linear RGB, CIE Lab and LCH (D65, 2 degree observer), and CIEDE2000.
 
 Every function takes the colour axis as `dim` (default -3, for images shaped (..., 3, H, W)), works on any device and
-float dtype, and has finite gradients everywhere, also at black and at grey. Units: RGB in 0..1, L in 0..100, hue in radians.
+float dtype, and has finite gradients everywhere, also at black and at grey. Units: RGB in 0..1, L in 0..100, hue in
+radians.
 """
 
 import math

@@ -10,7 +10,7 @@ _SAME_COLOR = 12.0  # Lab distance up to which a simulated stroke still lies on 
 
 
 def encode_hints(lab: Tensor, mask: Tensor) -> Tensor:
-    """Lab colours (.., 3, H, W) and a mask (.., 1, H, W) in 0..1 -> `hint_values` (.., 4, H, W), zero without a hint."""
+    """Lab colours (.., 3, H, W) and a mask (.., 1, H, W) in 0..1 -> `hint_values` (.., 4, H, W), zero without hint."""
     scale = lab.new_tensor([50.0, 110.0, 110.0]).view(3, 1, 1)
     offset = lab.new_tensor([50.0, 0.0, 0.0]).view(3, 1, 1)
     return torch.cat(((lab - offset) / scale * mask, mask), dim=-3)

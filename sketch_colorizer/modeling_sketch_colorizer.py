@@ -36,8 +36,8 @@ class SketchColorizerOutput(ModelOutput):
 def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) -> tuple[Tensor, Tensor]:
     """Reduce true colours to the output's grid without mixing lines or neighbours into them.
 
-    A cell's label is that colour among its paper pixels which is nearest to their mean: a colour that the picture really
-    has. (B, 3, H, W) Lab and (B, 1, H, W) ink -> (B, 3, h, w) Lab and (B, h, w), the share of pixels that count.
+    A cell's label is that colour among its paper pixels which is nearest to their mean: a colour that the picture
+    really has. (B, 3, H, W) Lab and (B, 1, H, W) ink -> (B, 3, h, w) Lab and (B, h, w), the share of pixels that count.
     NaN labels are ignored.
     """
     cells = F.pixel_unshuffle(labels, stride).unflatten(1, (3, stride**2))  # (B, 3, s*s, h, w)

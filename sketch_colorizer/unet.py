@@ -134,9 +134,9 @@ class TimeEmbedding(nn.Module):
 class UNet(nn.Module):
     """(B, in_channels, H, W) -> features (B, out_channels, H / output_stride, W / output_stride).
 
-    H and W are multiples of `stride`. The stem brings the picture to 1/stem_stride by space-to-depth; each further stage
-    halves the size. The decoder comes back to the stem's resolution; for a smaller output_stride it goes on to a finer one
-    by depth-to-space, for a larger one it stops early.
+    H and W are multiples of `stride`. The stem brings the picture to 1/stem_stride by space-to-depth; each further
+    stage halves the size. The decoder comes back to the stem's resolution; for a smaller output_stride it goes on to a
+    finer one by depth-to-space, for a larger one it stops early.
     """
 
     def __init__(
