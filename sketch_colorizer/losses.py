@@ -5,9 +5,8 @@ from torch import Tensor
 
 
 def squared_error(colors: Tensor, labels: Tensor, pixel_weights: Tensor) -> Tensor:
-    """The poster's 1/2 ||Y - Y_hat||^2, averaged over weighted pixels: (B, 3, H, W) twice, (B, H, W) -> scalar."""
-    error = 0.5 * (colors - labels).square().sum(1)
-    return (error * pixel_weights).sum() / pixel_weights.sum().clamp(min=1)
+    """The poster's 1/2 ||Y - Y_hat||^2, weighted and summed over pixels: (B, 3, H, W) twice, (B, H, W) -> scalar."""
+    return (0.5 * (colors - labels).square().sum(1) * pixel_weights).sum()
 
 
 def soft_cross_entropy(log_probs: Tensor, indices: Tensor, weights: Tensor, pixel_weights: Tensor) -> Tensor:

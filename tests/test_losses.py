@@ -42,12 +42,12 @@ def test_expected_color_cost_equals_the_sum_over_bins():
     assert torch.allclose(expected_color_cost(log_probs, indices[:, 0], pixel_weights, cost), expected)
 
 
-def test_squared_error_is_half_the_square_averaged_over_weighted_pixels():
+def test_squared_error_is_half_the_square_summed_over_weighted_pixels():
     generator = torch.Generator().manual_seed(0)
     first, second = torch.rand(2, 2, 3, 4, 4, generator=generator, dtype=torch.float64)
     weights = torch.zeros(2, 4, 4, dtype=torch.float64)
     weights[0, :2] = 1
-    expected = 0.5 * ((first - second)[0, :, :2] ** 2).sum() / 8
+    expected = 0.5 * ((first - second)[0, :, :2] ** 2).sum()
     assert torch.allclose(squared_error(first, second, weights), expected)
 
 
