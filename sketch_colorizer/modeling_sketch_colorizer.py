@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from .color import lab_to_rgb, rgb_to_lab
 from .configuration_sketch_colorizer import SketchColorizerConfig
-from .losses import expected_color_cost, soft_cross_entropy, squared_error
+from .losses import projected_loss, squared_error
 from .quantizer import ColorQuantizer
 from .unet import ChannelNorm, UNet, ZeroConv2d
 
@@ -22,8 +22,8 @@ class SketchColorizerOutput(ModelOutput):
 
     Args:
         loss: scalar, when `labels` were given.
-        colors: (B, 3, h, w) Lab; h = H / output_stride. None in training, where nobody looks at them.
-        logits: (B, Q, h, w) class scores; None for regression.
+        colors: (B, 3, h, w) Lab; h = H / output_stride. None in training with labels, where nobody looks at them.
+        logits: (B, Q, h, w) class scores; None for regression, and in training with labels (see `projected_loss`).
         bin_colors: (Q, 3) Lab, the colour of each class; None for regression.
     """
 
@@ -160,20 +160,27 @@ class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
         return_dict: bool = True,
     ) -> SketchColorizerOutput:
         """(B, 1, H, W) ink in 0..1, (B, 4, H, W) hints, (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
-        logits = self.head(self._features(pixel_values, hint_values)).float()
-        loss = self._loss(logits, *self._pool_labels(labels, pixel_values)) if labels is not None else None
-        decoded = not self.training or labels is None
-        colors = self.quantizer.decode(logits, self.config.temperature) if decoded else None
+        features = self._features(pixel_values, hint_values)
+        loss = logits = colors = None
+        if labels is not None:
+            loss = self._loss(features, *self._pool_labels(labels, pixel_values))
+        if labels is None or not self.training:
+            logits = self.head(features).float()
+            colors = self.quantizer.decode(logits, self.config.temperature)
         output = SketchColorizerOutput(loss=loss, colors=colors, logits=logits, bin_colors=self.quantizer.bin_colors)
         return output if return_dict else output.to_tuple()
 
-    def _loss(self, logits: Tensor, true_colors: Tensor, share: Tensor) -> Tensor:
+    def _loss(self, features: Tensor, true_colors: Tensor, share: Tensor) -> Tensor:
+        """Weighted soft cross-entropy, plus the expected colour cost; no batch of scores is ever built."""
         indices, weights = self.quantizer.encode(true_colors)
-        pixel_weights = share * self.quantizer.class_weights[indices[:, 0]]
-        log_probs = F.log_softmax(logits, dim=1)
-        loss = soft_cross_entropy(log_probs, indices, weights, pixel_weights)
-        if self.config.color_cost_weight:
-            color_cost = self.quantizer.color_cost(self.config.grey_price)
-            price = expected_color_cost(log_probs, indices[:, 0], pixel_weights, color_cost)
-            loss = loss + self.config.color_cost_weight * price
+        loss = projected_loss(
+            features,
+            self.head.weight[:, :, 0, 0],
+            self.head.bias,
+            indices,
+            weights,
+            share * self.quantizer.class_weights[indices[:, 0]],
+            color_cost=self.quantizer.color_cost(self.config.grey_price),
+            color_cost_weight=self.config.color_cost_weight,
+        )
         return loss / share.numel()  # a constant, so that two half batches average to the whole one

@@ -1,9 +1,10 @@
 """The losses against their plain formulas in float64."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
-from sketch_colorizer.losses import expected_color_cost, soft_cross_entropy, squared_error
+from sketch_colorizer.losses import expected_color_cost, projected_loss, soft_cross_entropy, squared_error
 
 
 def problem(num_bins: int = 7, neighbors: int = 3):
@@ -57,3 +58,26 @@ def test_a_picture_without_any_label_costs_nothing():
     loss.backward()
     assert loss == 0
     assert torch.isfinite(colors.grad).all()
+
+
+@pytest.mark.parametrize("cost_weight", [0.0, 0.7])
+@pytest.mark.parametrize("chunk", [3, 16, 4096])
+def test_the_projected_loss_and_its_gradients_equal_the_plain_formulas(cost_weight, chunk):
+    _, indices, weights, pixel_weights = problem()
+    generator = torch.Generator().manual_seed(2)
+    cost = torch.rand(7, 7, generator=generator, dtype=torch.float64)
+    shapes = ((2, 6, 4, 5), (7, 6), (7,))
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    features, weight, bias = inputs
+
+    log_probs = F.log_softmax(F.conv2d(features, weight[..., None, None], bias), dim=1)
+    plain = soft_cross_entropy(log_probs, indices, weights, pixel_weights)
+    plain = plain + cost_weight * expected_color_cost(log_probs, indices[:, 0], pixel_weights, cost)
+    expected = torch.autograd.grad(3 * plain, inputs)
+
+    lean = projected_loss(
+        *inputs, indices, weights, pixel_weights, color_cost=cost, color_cost_weight=cost_weight, chunk=chunk
+    )
+    assert torch.allclose(lean, plain, atol=1e-12)
+    for ours, theirs in zip(torch.autograd.grad(3 * lean, inputs), expected, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-10)

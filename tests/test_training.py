@@ -1,0 +1,296 @@
+"""Training end to end on a tiny corpus: samples, recipes, the loop, checkpoints, exact resume."""
+
+import io
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+pytest.importorskip("accelerate", reason="the extra 'train' is not installed")
+pa = pytest.importorskip("pyarrow")
+
+import pyarrow.parquet as pq  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+from sketch_colorizer.modeling_sketch_colorizer import SketchColorizerForClassification  # noqa: E402
+from sketch_colorizer.training.data import (  # noqa: E402
+    ColorizationDataset,
+    RunSampler,
+    divide,
+    is_held_out,
+    load_corpus,
+    measure_colors,
+)
+from sketch_colorizer.training.recipe import Recipe  # noqa: E402
+from sketch_colorizer.training.trainer import Trainer, main  # noqa: E402
+
+SMALL = {"widths": [8, 12, 16], "encoder_depths": [1, 1, 1], "decoder_depths": [1, 1]}
+
+
+def encoded(picture: Image.Image) -> dict:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def drawn_pair(number: int) -> tuple[Image.Image, Image.Image]:
+    """A coloured disc on white and its outline."""
+    rng = np.random.default_rng(number)
+    color, box = tuple(int(c) for c in rng.integers(30, 230, 3)), (10, 8, 50, 44)
+    picture, line_art = Image.new("RGB", (60, 52), "white"), Image.new("L", (60, 52), 255)
+    ImageDraw.Draw(picture).ellipse(box, fill=color, outline="black", width=2)
+    ImageDraw.Draw(line_art).ellipse(box, outline=0, width=2)
+    return picture, line_art
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    pairs = [drawn_pair(number) for number in range(120)]
+    line_arts = [encoded(line_art) if number % 2 else None for number, (_, line_art) in enumerate(pairs)]
+    table = pa.table(
+        {
+            "image": [encoded(picture) for picture, _ in pairs],
+            "line_art": line_arts,
+            "path": [f"disc/{number}.png" for number in range(len(pairs))],
+        }
+    )
+    pq.write_table(table, folder / "train-00000-of-00001.parquet")
+    return folder
+
+
+def recipe(corpus: Path, output: Path, **settings) -> Recipe:
+    few = {"image_size": 32, "batch_size": 4, "max_steps": 6, "warmup_steps": 2, "checkpoint_every": 2, "num_workers": 0}
+    return Recipe(data=str(corpus), output_dir=str(output), **{**few, "config": SMALL, "evaluate_every": 3, **settings})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    ours, theirs = weights(first), weights(second)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_sample_is_a_function_of_seed_epoch_and_index(corpus):
+    table, _ = divide(load_corpus(str(corpus), "train"))
+    first, again = (ColorizationDataset(table, image_size=32, seed=1) for _ in range(2))
+    for key in ((0, 3), (5, 3), (0, 4)):
+        assert all(torch.equal(value, again[key][name]) for name, value in first[key].items() if name != "labels")
+        assert torch.equal(first[key]["labels"].nan_to_num(), again[key]["labels"].nan_to_num())
+    assert not torch.equal(first[0, 3]["pixel_values"], first[1, 3]["pixel_values"])
+
+
+def test_samples_have_the_shapes_of_the_model(corpus):
+    table, held_out = divide(load_corpus(str(corpus), "train"))
+    assert len(table) + len(held_out) == 120
+    assert [is_held_out(path) for path in held_out["path"]] == [True] * len(held_out)
+    sample = ColorizationDataset(table, image_size=48, seed=0)[0]
+    assert {name: tuple(value.shape) for name, value in sample.items()} == {
+        "pixel_values": (1, 48, 48),
+        "hint_values": (4, 48, 48),
+        "labels": (3, 48, 48),
+    }
+    assert 0 <= sample["pixel_values"].min() <= sample["pixel_values"].max() <= 1
+
+
+def test_colours_under_the_artists_ink_are_no_labels(corpus):
+    table, _ = divide(load_corpus(str(corpus), "train"))
+    drawn = [row for row in range(len(table)) if table[row]["line_art"] is not None][:8]
+    samples = ColorizationDataset(table, image_size=64, seed=0, real_share=1.0, scale=(1.0, 1.0))
+    for row in drawn:
+        labels = samples[row]["labels"]
+        assert np.nanmin(labels[0].numpy()) > 8  # the outline is black and would be L = 0
+
+
+def test_the_sampler_shows_every_picture_once_an_epoch_and_resumes_anywhere():
+    whole = iter(RunSampler(10, seed=3))
+    order = [next(whole) for _ in range(35)]
+    for epoch in range(3):
+        assert sorted(index for _, index in order[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert [index for _, index in order[:10]] != [index for _, index in order[10:20]]
+    for start in (0, 7, 10, 23):
+        resumed = iter(RunSampler(10, seed=3, start=start))
+        assert [next(resumed) for _ in range(12)] == order[start : start + 12]
+
+
+def test_the_measured_histogram_counts_every_pixel(corpus):
+    counts, sums = measure_colors(load_corpus(str(corpus), "train"))
+    assert counts.sum() == 120 * 30 * 26
+    assert sums.max() > 0
+
+
+def test_training_ends_with_a_model_that_loads(corpus, tmp_path):
+    folder = Trainer(recipe(corpus, tmp_path / "run")).fit()
+    model = SketchColorizerForClassification.from_pretrained(folder)
+    assert model.config.widths == SMALL["widths"]
+    summary = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert summary["step"] == 6
+    assert (tmp_path / "run" / "loss.png").stat().st_size > 0
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
+    assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 2
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+@pytest.mark.parametrize("model", ["classification", "regression"])
+def test_training_lowers_the_loss(corpus, tmp_path, model):
+    settings = {"max_steps": 60, "batch_size": 8, "learning_rate": 3e-3, "evaluate_every": 60, "checkpoint_every": 60}
+    Trainer(recipe(corpus, tmp_path / model, model=model, log_every=1, **settings)).fit()
+    losses = [e["loss"] for e in json.loads((tmp_path / model / "training.json").read_text())["history"] if "loss" in e]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, num_workers):
+    unbroken = Trainer(recipe(corpus, tmp_path / "unbroken", num_workers=num_workers)).fit()
+    stopped = recipe(corpus, tmp_path / "stopped", num_workers=num_workers)
+    trainer = Trainer(stopped)
+    trainer._out_of_time = lambda: trainer.progress.step >= 5  # between two checkpoints
+    trainer.fit()
+    resumed = Trainer(stopped).fit(resume=True)
+    assert_same_weights(unbroken, resumed)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(corpus, tmp_path):
+    settings = {"max_steps": 24, "checkpoint_every": 3, "num_workers": 1, "evaluate_every": 24}
+    unbroken = Trainer(recipe(corpus, tmp_path / "unbroken", **settings)).fit()
+    killed = recipe(corpus, tmp_path / "killed", **settings)
+    path = tmp_path / "killed.yaml"
+    path.write_text(killed.to_yaml())
+    script = Path(__file__).parents[1] / "scripts" / "train.py"
+    process = subprocess.Popen([sys.executable, str(script), str(path)], stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed" / "checkpoints").glob("step-0000000[3-9]")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "training.json").exists(), "the run was over before it could be killed"
+    assert_same_weights(unbroken, main(str(path), resume=True))
+
+
+def test_resuming_needs_the_same_recipe(corpus, tmp_path):
+    Trainer(recipe(corpus, tmp_path)).fit()
+    with pytest.raises(ValueError, match=r"another recipe: batch_size: 4 then, 8 now; learning_rate: 0.001 then, 0.1 now"):
+        Trainer(recipe(corpus, tmp_path, batch_size=8, learning_rate=0.1)).fit(resume=True)
+
+
+def test_resuming_needs_a_checkpoint(corpus, tmp_path):
+    with pytest.raises(ValueError, match="nothing to resume"):
+        Trainer(recipe(corpus, tmp_path)).fit(resume=True)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(corpus, tmp_path, monkeypatch):
+    trainer = Trainer(recipe(corpus, tmp_path))
+    save_state = trainer.accelerator.save_state
+
+    def full_at_four(folder, **options):
+        save_state(folder, **options)
+        if "00000004" in folder:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer.accelerator, "save_state", full_at_four)
+    with pytest.raises(OSError, match=r"step-00000004 \(No space left on device\); the one before it is untouched"):
+        trainer.fit()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+    resumed = Trainer(recipe(corpus, tmp_path)).fit(resume=True)
+    assert_same_weights(Trainer(recipe(corpus, tmp_path / "unbroken")).fit(), resumed)
+
+
+def test_a_broken_loss_stops_the_run_and_names_the_checkpoint(corpus, tmp_path):
+    trainer = Trainer(recipe(corpus, tmp_path))
+    forward = trainer.model.forward
+
+    def broken(**batch):
+        output = forward(**batch)
+        output.loss = output.loss * (float("nan") if trainer.progress.step == 3 else 1)
+        return output
+
+    trainer.model.forward = broken
+    with pytest.raises(FloatingPointError, match="nan at step 3; last good checkpoint: step-00000002"):
+        trainer.fit()
+
+
+def test_max_minutes_stops_in_time_with_weights(corpus, tmp_path):
+    folder = Trainer(recipe(corpus, tmp_path, max_steps=100000, max_minutes=0.01)).fit()
+    assert SketchColorizerForClassification.from_pretrained(folder)
+    assert json.loads((tmp_path / "training.json").read_text())["step"] < 100000
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("data: x\noutput_dir: y\nlearning_rat: 1", [], "unknown recipe key learning_rat; known keys: data"),
+        ("data: x", [], "must set output_dir"),
+        ("data: x\noutput_dir: y", ["batch_size=many"], "batch_size must be int, got 'many'"),
+        ("data: x\noutput_dir: y", ["batch_size=0"], "batch_size must be at least 1"),
+        ("data: x\noutput_dir: y", ["model=gan"], "model must be one of"),
+        ("data: x\noutput_dir: y", ["seed"], "an override is key=value"),
+        ("- a list", [], "no recipe"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_error(tmp_path, text, overrides, message):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Recipe.load(path, overrides)
+
+
+def test_overrides_reach_into_the_model_config(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: x\noutput_dir: y\nconfig: {color_space: rgb}")
+    loaded = Recipe.load(path, ["config.rebalancing=0.3", "max_steps=7"])
+    assert loaded.config == {"color_space": "rgb", "rebalancing": 0.3}
+    assert loaded.max_steps == 7
+
+
+def test_the_recipes_of_the_project_are_valid():
+    folder = Path(__file__).parents[1] / "scripts" / "recipes"
+    assert list(folder.glob("*.yaml"))
+    for path in folder.glob("*.yaml"):
+        Recipe.load(path, ["data=corpus", "output_dir=runs"])
+
+
+def test_a_corpus_without_columns_or_rows_is_refused(tmp_path, corpus):
+    with pytest.raises(ValueError, match=r"no test-\*.parquet"):
+        load_corpus(str(corpus), "test")
+    table = pq.read_table(corpus / "train-00000-of-00001.parquet")
+    pq.write_table(table.drop_columns(["line_art"]), tmp_path / "train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match=r"lacks the columns \['line_art'\]"):
+        load_corpus(str(tmp_path), "train")
+    pq.write_table(table.slice(0, 0), tmp_path / "train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match="is empty"):
+        load_corpus(str(tmp_path), "train")
+
+
+def _train_as_rank(rank: int, port: int, path: str) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(ACCELERATE_USE_CPU="true", CUDA_VISIBLE_DEVICES="")
+    torch.set_num_threads(1)
+    main(path)
+
+
+def test_two_processes_give_the_weights_of_one(corpus, tmp_path):
+    alone = Trainer(recipe(corpus, tmp_path / "alone")).fit()
+    path = tmp_path / "together.yaml"
+    path.write_text(recipe(corpus, tmp_path / "together").to_yaml())
+    context = multiprocessing.get_context("spawn")
+    port = 29500 + os.getpid() % 1000
+    ranks = [context.Process(target=_train_as_rank, args=(rank, port, str(path))) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(180)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    ours, theirs = weights(alone), weights(tmp_path / "together" / "final")
+    assert all(torch.allclose(ours[key].float(), theirs[key].float(), atol=2e-4, rtol=2e-3) for key in ours)
