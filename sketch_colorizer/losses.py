@@ -92,7 +92,8 @@ class _ProjectedLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_output):
-        scaled = ((grad * grad_output).to(dtype) for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
+        # In place, to save the memory; autograd raises an error should anybody ask for the gradients a second time.
+        scaled = (grad.mul_(grad_output).to(dtype) for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
         return *scaled, None, None, None, None, None, None
 
 
