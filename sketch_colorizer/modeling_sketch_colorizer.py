@@ -25,12 +25,14 @@ class SketchColorizerOutput(ModelOutput):
         colors: (B, 3, h, w) Lab; h = H / output_stride. None in training with labels, where nobody looks at them.
         logits: (B, Q, h, w) class scores; None for regression, and in training with labels (see `projected_loss`).
         bin_colors: (Q, 3) Lab, the colour of each class; None for regression.
+        bin_weights: (Q,) what `decode_classes` multiplies each class's probability with; None for regression.
     """
 
     loss: Tensor | None = None
     colors: Tensor | None = None
     logits: Tensor | None = None
     bin_colors: Tensor | None = None
+    bin_weights: Tensor | None = None
 
 
 def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) -> tuple[Tensor, Tensor]:
@@ -167,7 +169,13 @@ class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
         if labels is None or not self.training:
             logits = self.head(features).float()
             colors = self.quantizer.decode(logits, self.config.temperature)
-        output = SketchColorizerOutput(loss=loss, colors=colors, logits=logits, bin_colors=self.quantizer.bin_colors)
+        output = SketchColorizerOutput(
+            loss=loss,
+            colors=colors,
+            logits=logits,
+            bin_colors=self.quantizer.bin_colors,
+            bin_weights=self.quantizer.rebalance(self.config.decode_rebalancing),
+        )
         return output if return_dict else output.to_tuple()
 
     def _loss(self, features: Tensor, true_colors: Tensor, share: Tensor) -> Tensor:

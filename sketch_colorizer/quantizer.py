@@ -9,6 +9,8 @@ from .color import lab_to_lch, lab_to_rgb, rgb_to_lab
 
 COLOR_SPACES = ("rgb", "lab", "lch")
 HISTOGRAM_LEVELS = 32  # cells per sRGB channel in a corpus histogram
+WHITE_LAB = (100.0, 0.0, 0.0)
+PAPER_DISTANCE = 5.0  # Lab distance to white up to which a bin's mean colour is paper
 MAX_CHROMA = 133.81  # pure blue; the largest chroma of any sRGB colour under D65
 _GREY_CHROMA = 2.0  # below this hue is noise: all such colours share hue sector 0
 _BOUNDS = {
@@ -31,6 +33,32 @@ def annealed_mean(log_probs: Tensor, bin_colors: Tensor, temperature: float, dim
     if temperature == 0:
         return bin_colors[last.argmax(-1)].movedim(-1, dim)
     return (torch.softmax(last / temperature, dim=-1) @ bin_colors).movedim(-1, dim)
+
+
+def decode_classes(
+    log_probs: Tensor,
+    bin_colors: Tensor,
+    bin_weights: Tensor,
+    *,
+    temperature: float,
+    paper_threshold: float | None,
+    dim: int = 1,
+) -> Tensor:
+    """The colour of a class distribution, paper told from paint first: (.., Q, ..) -> (.., 3, ..) Lab along `dim`.
+
+    Where the bins of white paper hold more than `paper_threshold` of the mass, the colour is exactly white. Elsewhere
+    it is the annealed mean over all other bins, each probability multiplied by its (Q,) `bin_weights`: a model that was
+    trained without class rebalancing is rebalanced here. With None for the threshold white is a bin like any other.
+    """
+    last = log_probs.movedim(dim, -1).log_softmax(-1)
+    bin_colors, weighted = bin_colors.to(last), last + bin_weights.to(last).log()
+    if paper_threshold is None:
+        return annealed_mean(weighted, bin_colors, temperature, dim=-1).movedim(-1, dim)
+    white = bin_colors.new_tensor(WHITE_LAB)
+    paper = (bin_colors - white).norm(dim=-1) < PAPER_DISTANCE
+    colors = annealed_mean(weighted.masked_fill(paper, -torch.inf), bin_colors, temperature, dim=-1)
+    is_paper = last[..., paper].exp().sum(-1, keepdim=True) > paper_threshold
+    return torch.where(is_paper, white, colors).movedim(-1, dim)
 
 
 def color_histogram(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,18 +146,19 @@ class ColorQuantizer(nn.Module):
         self.reachable.copy_(reachable)
         self.bin_colors.copy_(colors)
         self.prior.copy_(prior)
-        self.class_weights.copy_(self._rebalance(prior, reachable))
+        self.class_weights.copy_(self.rebalance(self.rebalancing))
 
     def _smooth(self, prior: Tensor, colors: Tensor, reachable: Tensor) -> Tensor:
         """Spread each bin's share over its neighbours by a Gaussian in Lab; the shares still sum to 1."""
         kernel = torch.exp(-(torch.cdist(colors, colors) ** 2) / (2 * self.sigma**2)) * reachable
         return prior @ (kernel / kernel.sum(1, keepdim=True).clamp(min=1e-12))
 
-    def _rebalance(self, prior: Tensor, reachable: Tensor) -> Tensor:
+    def rebalance(self, rebalancing: float) -> Tensor:
         """w ~ 1 / ((1 - lambda) p + lambda / Q) over reachable bins, scaled to E[w] = 1 (Zhang et al. 2016, eq. 4)."""
-        mixed = (1 - self.rebalancing) * prior + self.rebalancing / reachable.sum()
-        weights = torch.where(reachable, 1 / mixed.clamp(min=1e-12), torch.zeros_like(prior))
-        return weights / (prior * weights).sum()
+        prior = self.prior.double()
+        mixed = (1 - rebalancing) * prior + rebalancing / self.reachable.sum()
+        weights = torch.where(self.reachable, 1 / mixed.clamp(min=1e-12), torch.zeros_like(prior))
+        return (weights / (prior * weights).sum()).to(self.prior.dtype)
 
     def encode(self, lab: Tensor) -> tuple[Tensor, Tensor]:
         """Soft labels (Zhang et al. 2016, sec. 2.2): (B, 3, H, W) Lab -> indices and weights of the k nearest bins.

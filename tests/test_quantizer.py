@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sketch_colorizer.color import lab_to_rgb, lch_to_lab, rgb_to_lab
-from sketch_colorizer.quantizer import ColorQuantizer, annealed_mean, color_histogram
+from sketch_colorizer.quantizer import ColorQuantizer, annealed_mean, color_histogram, decode_classes
 
 
 def random_lab(number: int = 4000, seed: int = 0) -> torch.Tensor:
@@ -162,3 +162,34 @@ def test_color_cost_is_distance_and_grey_costs_extra():
     grey, red = (quantizer.bin_index(torch.tensor([lab])).item() for lab in ([50.0, 0.0, 0.0], [50.0, 70.0, 40.0]))
     assert priced[grey, red] > priced[red, grey]  # predicted first, truth second
     assert priced[red, grey].item() == pytest.approx(plain[red, grey].item(), abs=1e-5)
+
+
+def test_paper_is_exactly_white_and_paint_never_is():
+    quantizer = ColorQuantizer("lch")
+    quantizer.fit(*color_histogram(painted_pixels()))
+    white = quantizer.prior.argmax()
+    logits = torch.zeros(2, quantizer.num_bins)
+    logits[0, white] = 10.0
+    logits[1, white] = 0.1
+    weights = quantizer.rebalance(1.0)
+    colors = decode_classes(logits, quantizer.bin_colors, weights, temperature=1.0, paper_threshold=0.5)
+    assert colors[0].tolist() == [100.0, 0.0, 0.0]
+    assert colors[1, 0] < 90
+    plain = decode_classes(logits, quantizer.bin_colors, weights, temperature=1.0, paper_threshold=None)
+    assert plain[1, 0] > colors[1, 0]  # white is mixed in
+    assert torch.allclose(
+        decode_classes(logits.T[None], quantizer.bin_colors, weights, temperature=1.0, paper_threshold=0.5)[0], colors.T
+    )
+
+
+def test_rebalancing_at_decoding_favours_rare_colours():
+    quantizer = ColorQuantizer("lch")
+    quantizer.fit(*color_histogram(painted_pixels()))
+    logits = quantizer.prior.clamp(min=1e-6).log()[None]
+    red = rgb_to_lab(torch.tensor([230, 20, 30]) / 255, dim=-1)
+    distance = {}
+    for rebalancing in (1.0, 0.2):
+        weights = quantizer.rebalance(rebalancing)
+        colors = decode_classes(logits, quantizer.bin_colors, weights, temperature=1.0, paper_threshold=0.95)
+        distance[rebalancing] = (colors - red).norm()
+    assert distance[0.2] < 0.95 * distance[1.0]

@@ -70,6 +70,8 @@ class Trainer:
     def _make_model(self, table) -> nn.Module:
         recipe, kind = self.recipe, MODELS[self.recipe.model]
         if recipe.init_from:
+            if recipe.config:
+                raise ValueError("recipe: init_from brings its own configuration; leave `config` out")
             model = kind.from_pretrained(recipe.init_from, dtype=torch.float32)
         else:
             model = kind(SketchColorizerConfig.from_preset(recipe.preset, **recipe.config))
