@@ -12,6 +12,7 @@ from datasets import Dataset as Table
 from datasets import Image as ImageFeature
 from datasets import load_dataset
 from PIL import Image, ImageOps
+from pyarrow.parquet import ParquetFile
 from torch import Generator, Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -33,6 +34,8 @@ def load_corpus(path: str, split: str) -> Table:
         files = sorted(str(file) for file in Path(path).rglob(f"{split}-*.parquet"))
         if not files:
             raise ValueError(f"no {split}-*.parquet under {path}: is it a corpus folder, and has it a split {split!r}?")
+        if sum(ParquetFile(file).metadata.num_rows for file in files) == 0:
+            raise ValueError(f"the split {split!r} of {path} is empty")
         table = load_dataset("parquet", data_files=files, split="train")
     else:
         table = load_dataset(path, split=split)

@@ -29,7 +29,7 @@ class Progress:
     """Steps done, the losses seen, and the best held-out loss; stored with each checkpoint."""
 
     def __init__(self) -> None:
-        self.step, self.best, self.history, self.seconds = 0, math.inf, [], 0.0
+        self.step, self.best, self.history, self.seconds, self.evaluated_at = 0, math.inf, [], 0.0, 0
 
     def state_dict(self) -> dict:
         return dict(vars(self))
@@ -188,6 +188,7 @@ class Trainer:
     @torch.no_grad()
     def _evaluate(self, average: AveragedModel) -> None:
         """The averaged weights on held-out pictures: loss, best weights, and a grid of samples."""
+        self.progress.evaluated_at = self.progress.step
         if not self.accelerator.is_main_process:
             return
         model = average.module.eval()
@@ -258,7 +259,12 @@ class Trainer:
         folder = self.output_dir / "final"
         if not self.accelerator.is_main_process:
             return folder
+        if self.progress.evaluated_at != self.progress.step:
+            self._evaluate(average)
         self._save_model(average.module, folder)
+        best = self.output_dir / "best"
+        if best.is_dir():  # none where no picture is held out
+            shutil.copytree(best, folder, dirs_exist_ok=True)
         write_loss_plot(self.output_dir / "loss.png", self.progress.history)
         summary = {key: getattr(self.progress, key) for key in ("step", "best", "seconds", "history")}
         (self.output_dir / "training.json").write_text(json.dumps(summary, indent=1))
