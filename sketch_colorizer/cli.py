@@ -1,0 +1,270 @@
+"""The command line: one door to everything; what a command needs is imported when it runs."""
+
+import gc
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Colours line drawings, offline, on a CPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+Pictures = Annotated[
+    list[str], typer.Argument(help="Files, folders and patterns such as 'pages/*.png'.", metavar="PICTURE...")
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="Folder for the results, or the file for a single one. [default: next to the picture]"
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+class Style(StrEnum):
+    """How colours are laid out."""
+
+    FLAT = "flat"
+    SOFT = "soft"
+
+
+def main() -> None:
+    """The `sketch-colorizer` program."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that no temporary file stays behind
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sketch-colorizer {import_module('sketch_colorizer').__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Colours line drawings, offline, on a CPU."""
+
+
+@app.command()
+def colorize(
+    pictures: Pictures,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    model: Annotated[
+        str | None, typer.Option(help="Model folder, or model on the Hub. [default: the embedded one]")
+    ] = None,
+    device: Device = "auto",
+    style: Annotated[
+        Style | None, typer.Option(help="Even colours, or the prediction per pixel. [default: the model's]")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=100, help="0 decided, 1 averaged. [default: the model's]")
+    ] = None,
+    working_size: Annotated[
+        int | None, typer.Option(min=32, max=4096, help="The network sees about this squared.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes what is drawn at random (nothing, in the embedded model).")] = 0,
+) -> None:
+    """Colour line drawings: drawing.png becomes drawing_colorized.png."""
+    with _user_errors():
+        plan = _plan(pictures, marker="colorized", output=output, overwrite=overwrite)
+        with _quick_imports():
+            from .drawing import is_colored
+            from .pipeline_sketch_colorizer import ColorizationPipeline
+
+        pipeline = ColorizationPipeline.from_pretrained(model, device=device)
+        settings = {
+            "style": style and style.value,
+            "temperature": temperature,
+            "working_size": working_size,
+            "seed": seed,
+        }
+
+        def color(image: Any) -> Any:
+            if is_colored(image):
+                warnings.warn("it is coloured already; its brightness was taken for a drawing", stacklevel=1)
+            return pipeline(image, **settings).image
+
+        _run(plan, color)
+
+
+@app.command()
+def sketch(
+    pictures: Pictures,
+    extractor: Annotated[str, typer.Option(help="dilation, xdog, highpass or threshold.")] = "xdog",
+    output: Output = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn pictures into line drawings: picture.png becomes picture_sketch.png."""
+    with _user_errors():
+        plan = _plan(pictures, marker="sketch", output=output, overwrite=overwrite)
+        with _quick_imports():
+            from .line_art import EXTRACTORS
+
+        if extractor not in EXTRACTORS:
+            raise ValueError(f"--extractor must be one of {', '.join(EXTRACTORS)}, got {extractor!r}")
+        _run(plan, lambda image: _extract_line_art(image, EXTRACTORS[extractor]))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe, such as scripts/recipes/NAME.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="Settings to change.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
+) -> None:
+    """Train a model from a recipe."""
+    with _user_errors():
+        folder = _import_program("training.trainer").main(recipe, overrides, resume=resume)
+        typer.echo(f"model: {folder}")
+
+
+@app.command(context_settings=_FORWARDED)
+def evaluate(context: typer.Context) -> None:
+    """Measure models on a corpus, beside baselines."""
+    _forward(context, "training.evaluation_cli")
+
+
+@app.command(context_settings=_FORWARDED)
+def corpus(context: typer.Context) -> None:
+    """Build and inspect a training corpus."""
+    _forward(context, "training.corpus_cli")
+
+
+@app.command(context_settings=_FORWARDED)
+def publish(context: typer.Context) -> None:
+    """Put a model, a data set or a Space on the Hugging Face Hub."""
+    _forward(context, "publish_cli")
+
+
+def _forward(context: typer.Context, module: str) -> None:
+    """Hand the rest of the command line to another program of the package, which is imported only now."""
+    with _user_errors():
+        _import_program(module).app(context.args, prog_name=context.command_path)
+
+
+def _import_program(module: str) -> Any:
+    try:
+        with _quick_imports():
+            return import_module(f"sketch_colorizer.{module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sketch_colorizer"):
+            raise
+        raise ValueError(f"this needs {error.name}: pip install 'sketch-colorizer[train]'") from None
+
+
+def _plan(pictures: list[str], **settings: Any) -> Any:
+    """`plan_jobs`, where nothing to do ends the program before anything heavy is imported."""
+    from .picture_paths import plan_jobs
+
+    plan = plan_jobs(pictures, **settings)
+    if not plan.jobs:
+        _report(plan.problems)
+    return plan
+
+
+def _run(plan: Any, work: Callable[[Any], Any]) -> None:
+    """Open, work, save, picture by picture; what fails is told at the end, and the others are done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    problems, done = list(plan.problems), 0
+    try:
+        with Progress(
+            console=console, transient=True, disable=len(plan.jobs) == 1 or not console.is_terminal
+        ) as progress:
+            for job in progress.track(plan.jobs, description="pictures"):
+                try:
+                    console.print(_do(job, work))
+                    done += 1
+                except (OSError, ValueError, MemoryError) as error:
+                    problems.append(_with_name(job.source, error))
+    except KeyboardInterrupt:
+        typer.echo(f"stopped: {done} of {len(plan.jobs)} pictures are done", err=True)
+        raise typer.Exit(130) from None
+    _report(problems, done=done)
+
+
+def _do(job: Any, work: Callable[[Any], Any]) -> str:
+    from .picture_files import open_picture, save_picture
+
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        image = open_picture(job.source)
+        result = work(image)
+    save_picture(result, job.target)
+    remarks = "".join(f"\n  note: {note.message}" for note in notes)
+    return (
+        f"{job.source} -> {job.target} ({result.width}x{result.height}, {time.perf_counter() - start:.2f} s){remarks}"
+    )
+
+
+def _extract_line_art(image: Any, extractor: Callable[[Any], Any]) -> Any:
+    """A line drawing (PIL, mode L) of a picture (PIL, any mode); what is transparent counts as white paper."""
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    opaque = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+    pixels = torch.from_numpy(np.array(opaque)).movedim(-1, 0)[None].float() / 255
+    with torch.inference_mode():
+        line_art = extractor(pixels)[0, 0].clamp(0, 1) * 255
+    return Image.fromarray(line_art.round().to(torch.uint8).numpy())
+
+
+def _with_name(path: Any, error: BaseException) -> str:
+    reason = str(error) or type(error).__name__
+    return reason if str(path) in reason else f"{path}: {reason}"
+
+
+def _report(problems: list[str], *, done: int = 0) -> None:
+    """Say what went wrong, one line each, and end with exit code 1; do nothing where nothing did."""
+    if not problems:
+        return
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+    if done:
+        typer.echo(f"{done} done, {len(problems)} not done", err=True)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """What a user can mend is one line, not a traceback."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Import without garbage collection, which goes through a million objects in vain: a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

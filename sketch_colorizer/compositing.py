@@ -1,0 +1,129 @@
+"""Colour enlarged along the regions of a drawing, and the drawing's own lines laid over it."""
+
+import cv2
+import numpy as np
+
+from .regions import count_by_cell
+
+_STRIP = 256  # rows that are worked on at a time, so that temporary arrays stay small
+
+
+def enlarge_colors(colors: np.ndarray, labels: np.ndarray, line_art: np.ndarray) -> np.ndarray:
+    """Colours of a coarse grid over the picture, uint8 (h, w, 3), at the size of `labels`: uint8 (H, W, 3).
+
+    A cell of the grid colours only pixels of the region that has most of its paper, so nothing bleeds across a line;
+    inside a region the colour runs smoothly (the grid is doubled again and again, which is Chaikin's corner cutting and
+    converges to quadratic B-splines). A region to which no cell near a pixel belongs takes its mean colour there.
+    """
+    _check_shapes(colors, line_art, labels.shape, same_size=False)
+    cell_labels, colors, region_colors = _sort_cells(colors, labels, line_art)
+    while 2 * colors.shape[0] < labels.shape[0] and 2 * colors.shape[1] < labels.shape[1]:
+        finer = _sample(labels, (2 * colors.shape[0], 2 * colors.shape[1]))
+        cell_labels, colors = finer, _interpolate(colors, cell_labels, finer, region_colors)
+    return _interpolate(colors, cell_labels, labels, region_colors)
+
+
+def composite(colors: np.ndarray, line_art: np.ndarray) -> np.ndarray:
+    """Lines over colour: uint8 (H, W, 3) times uint8 (H, W) / 255. Black stays black, paper leaves the colour as it is."""
+    _check_shapes(colors, line_art, line_art.shape, same_size=True)
+    image = np.empty_like(colors)
+    for top in range(0, len(colors), _STRIP):
+        rows = slice(top, top + _STRIP)
+        cv2.multiply(colors[rows], cv2.cvtColor(line_art[rows], cv2.COLOR_GRAY2RGB), dst=image[rows], scale=1 / 255)
+    return image
+
+
+def _sort_cells(
+    colors: np.ndarray, labels: np.ndarray, line_art: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The region that has most of each cell's paper (h, w), -1 for none; cleaner colours; the regions' mean colours.
+
+    The network's colour of a cell that lies on a line is a mixture. It is replaced by the mean over the neighbouring
+    cells of its region, in which a cell counts by the fourth power of the share that the region has of it.
+    """
+    height, width = colors.shape[:2]
+    counts = count_by_cell(labels, line_art, (height, width)).tocoo()
+    region, cell, count = counts.row, counts.col, counts.data
+    paper = np.bincount(cell, count, height * width)
+    purity = count / paper[cell]
+    mine = np.full(height * width, -1, np.int32)
+    share = np.zeros(height * width, np.float32)
+    order = np.argsort(count, kind="stable")  # of several regions in a cell the last one, the largest, stays
+    mine[cell[order]], share[cell[order]] = region[order], purity[order]
+
+    flat = colors.reshape(-1, 3).astype(np.float32)
+    weight = count * purity**2
+    sums = [np.bincount(region, weight * channel[cell]) for channel in flat.T]
+    region_colors = np.stack(sums, axis=1) / np.bincount(region, weight)[:, None]
+
+    mixed = np.flatnonzero((share > 0) & (share < 1))
+    row, column = np.divmod(mixed, width)
+    total = np.zeros((len(mixed), 4), np.float32)  # red, green, blue, weight
+    for step_y, step_x in np.ndindex(3, 3):
+        near = np.clip(row + step_y - 1, 0, height - 1) * width + np.clip(column + step_x - 1, 0, width - 1)
+        vote = (mine[near] == mine[mixed]) * share[near] ** 4 / ((1 + abs(step_y - 1)) * (1 + abs(step_x - 1)))
+        total[:, :3] += vote[:, None] * flat[near]
+        total[:, 3] += vote
+    flat[mixed] = total[:, :3] / total[:, 3:]
+    return mine.reshape(height, width), np.rint(flat).astype(np.uint8).reshape(colors.shape), region_colors
+
+
+def _sample(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The labels in the middle of each cell of a grid over the picture."""
+    rows, columns = (
+        (2 * np.arange(cells) + 1) * side // (2 * cells) for cells, side in zip(shape, labels.shape, strict=True)
+    )
+    return labels[rows][:, columns]
+
+
+def _interpolate(
+    colors: np.ndarray, cell_labels: np.ndarray, labels: np.ndarray, region_colors: np.ndarray
+) -> np.ndarray:  # uint8 (H, W, 3)
+    """Bilinear enlargement in which a pixel heeds only the cells of its own region (normalised convolution)."""
+    height, width = labels.shape
+    out = cv2.resize(colors, (width, height), interpolation=cv2.INTER_LINEAR)
+    padded = np.pad(cell_labels, 1, mode="edge")
+    corners = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    is_even = np.logical_and.reduce([corner == corners[0] for corner in corners[1:]])
+    even = np.where(is_even, corners[0], -1)  # the one region of four neighbouring cells, -1 where there are several
+    (low_y, part_y), (low_x, part_x) = (
+        _positions(cells, side) for cells, side in zip(cell_labels.shape, labels.shape, strict=True)
+    )
+    for top in range(0, height, _STRIP):
+        rows = slice(top, top + _STRIP)
+        y, x = np.nonzero(even[low_y[rows] + 1][:, low_x + 1] != labels[rows])
+        y += top
+        own = labels[y, x]
+        total = np.zeros((len(y), 4), np.float32)  # red, green, blue, weight
+        for down, right in np.ndindex(2, 2):
+            cell = (
+                np.clip(low_y + down, 0, len(colors) - 1)[y],
+                np.clip(low_x + right, 0, colors.shape[1] - 1)[x],
+            )
+            vote = np.abs(1 - down - part_y)[y] * np.abs(1 - right - part_x)[x] * (cell_labels[cell] == own)
+            total[:, :3] += vote[:, None] * colors[cell]
+            total[:, 3] += vote
+        has_none = total[:, 3] < 1e-3
+        total[has_none, :3], total[has_none, 3] = region_colors[own[has_none]], 1
+        out[y, x] = np.rint(total[:, :3] / total[:, 3:])
+    return out
+
+
+def _positions(cells: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of a side, the cell whose centre comes before it (from -1) and how far the next one's is, 0..1."""
+    at = (np.arange(side) + 0.5) * cells / side - 0.5
+    low = np.floor(at).astype(np.intp)
+    return low, (at - low).astype(np.float32)
+
+
+def _check_shapes(colors: np.ndarray, line_art: np.ndarray, shape: tuple[int, ...], *, same_size: bool) -> None:
+    is_image = colors.ndim == 3 and colors.shape[2] == 3 and colors.size > 0 and colors.dtype == np.uint8
+    if not is_image or line_art.dtype != np.uint8 or line_art.ndim != 2 or line_art.shape != shape:
+        raise ValueError(
+            "colors must be uint8 (.., .., 3), line_art uint8 (H, W), and labels, where there are any, (H, W); got "
+            f"{colors.dtype} {colors.shape}, {line_art.dtype} {line_art.shape} and {shape}"
+        )
+    if same_size and colors.shape[:2] != shape:
+        raise ValueError(
+            f"the colours must have the drawing's size {shape}, got {colors.shape[:2]}; enlarge them first"
+        )

@@ -1,0 +1,192 @@
+"""Laws of the command line: what is written where, what is said when it cannot be, and with which exit code."""
+
+import numpy as np
+import pytest
+from conftest import draw
+from PIL import Image
+from typer.testing import CliRunner
+
+from sketch_colorizer import cli
+from sketch_colorizer.picture_files import open_picture, save_picture
+
+
+@pytest.fixture
+def drawings(tmp_path):
+    for name, size in (("a.png", (64, 48)), ("b.webp", (31, 57)), ("c.jpg", (40, 40))):
+        save_picture(draw(*size), tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def colorize(model_folder):
+    """Run `sketch-colorizer colorize` with an untrained model; gives exit code, output, errors."""
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli.app, ["colorize", "--model", str(model_folder), *map(str, arguments)])
+        assert "Traceback" not in result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_drawing_is_coloured_beside_itself(colorize, drawings, pipeline):
+    code, output, errors = colorize(drawings / "a.png")
+    target = drawings / "a_colorized.png"
+    assert (code, errors) == (0, "")
+    assert f"{target} (64x48, " in output
+    assert (np.asarray(open_picture(target)) == np.asarray(pipeline(drawings / "a.png").image)).all()
+
+
+def test_a_folder_is_coloured_and_its_results_are_not(colorize, drawings):
+    assert colorize(drawings)[0] == 0
+    results = {"a_colorized.png", "b_colorized.png", "c_colorized.png"}
+    assert set(names(drawings)) == {"a.png", "b.webp", "c.jpg"} | results
+    assert colorize(drawings, "--overwrite")[0] == 0
+    assert len(names(drawings)) == 6
+
+
+def test_results_go_where_they_are_sent(colorize, drawings):
+    assert colorize(drawings / "*.png", drawings / "c.jpg", "-o", drawings / "out")[0] == 0
+    assert names(drawings / "out") == ["a_colorized.png", "c_colorized.png"]
+    assert colorize(drawings / "a.png", "-o", drawings / "mine.webp")[0] == 0
+    assert open_picture(drawings / "mine.webp").size == (64, 48)
+
+
+def test_nothing_is_overwritten_unasked(colorize, drawings):
+    target = drawings / "a_colorized.png"
+    target.write_text("precious")
+    code, _, errors = colorize(drawings / "a.png")
+    assert code == 1
+    assert "exists already; --overwrite replaces it" in errors
+    assert target.read_text() == "precious"
+    assert colorize(drawings / "a.png", "--overwrite")[0] == 0
+    assert open_picture(target).size == (64, 48)
+
+
+def test_pictures_of_one_name_get_results_of_their_own(colorize, drawings):
+    save_picture(draw(20, 20), drawings / "a.jpg")
+    assert colorize(drawings / "a.jpg", drawings / "a.png")[0] == 0
+    sizes = {open_picture(drawings / name).size for name in ("a_colorized.png", "a-2_colorized.png")}
+    assert sizes == {(20, 20), (64, 48)}
+
+
+def test_what_fails_is_told_at_the_end_and_the_rest_is_done(colorize, drawings):
+    (drawings / "aa.png").write_text("no picture")
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(drawings / "nothing.png")
+    code, output, errors = colorize(drawings, drawings / "missing.png")
+    assert code == 1
+    assert output.count(" -> ") == 3
+    assert len([line for line in errors.splitlines() if line.startswith("error: ")]) == 3
+    assert "aa.png is not a picture that can be read" in errors
+    assert "missing.png does not exist" in errors
+    assert "nothing.png: " in errors
+    assert errors.splitlines()[-1] == "3 done, 3 not done"
+    assert not [name for name in names(drawings) if name.endswith(".part")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["missing.png"], "error: missing.png does not exist"),
+        (["."], "error: .: no pictures in this folder"),
+        (["*.png"], "error: *.png: no picture matches"),
+    ],
+)
+def test_nothing_to_do_is_an_error_in_one_line(colorize, tmp_path, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    code, output, errors = colorize(*arguments)
+    assert (code, output, len(errors.splitlines())) == (1, "", 1)
+    assert errors.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--model", "{folder}/nowhere"], "no such folder"),
+        (["--model", "{folder}"], r"no config.json"),
+        (["--device", "abacus"], "the device 'abacus' is not available here"),
+        (["-o", "{folder}/out.psd"], "the name must end with one of"),
+        (["-o", "{folder}/a.png/out.png"], "cannot write"),
+        (["-o", "/proc/nowhere/out"], "cannot make the folder"),
+    ],
+)
+def test_what_a_user_can_mend_is_said_in_one_line(colorize, drawings, arguments, reason):
+    code, _, errors = colorize(drawings / "a.png", *(argument.format(folder=drawings) for argument in arguments))
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert reason in errors
+    assert names(drawings) == ["a.png", "b.webp", "c.jpg"]
+
+
+@pytest.mark.parametrize(
+    "option", [("--style", "oil"), ("--temperature", "-1"), ("--working-size", "5"), ("--seed", "x")]
+)
+def test_options_are_checked(colorize, drawings, option):
+    code, _, errors = colorize(drawings / "a.png", *option)
+    assert code == 2
+    assert option[0] in errors
+
+
+def test_notes_tell_of_frames_and_of_colour(colorize, tmp_path):
+    frames = [draw(30, 30), Image.new("L", (30, 30), 255)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    stripes = np.full((30, 30, 3), 255, np.uint8)
+    stripes[:, 10:20] = (250, 10, 10)
+    save_picture(stripes, tmp_path / "red.png")
+    code, output, _ = colorize(tmp_path)
+    assert code == 0
+    assert "only the first one is used" in output
+    assert "it is coloured already" in output
+
+
+def test_ctrl_c_ends_with_130_and_whole_pictures(colorize, drawings, monkeypatch):
+    from sketch_colorizer import ColorizationPipeline
+
+    paint, painted = ColorizationPipeline.__call__, []
+
+    def interrupted(self, *arguments, **settings):
+        if painted:
+            raise KeyboardInterrupt
+        painted.append(True)
+        return paint(self, *arguments, **settings)
+
+    monkeypatch.setattr(ColorizationPipeline, "__call__", interrupted)
+    code, _, errors = colorize(drawings)
+    assert code == 130
+    assert "stopped: 1 of 3 pictures are done" in errors
+    assert names(drawings) == ["a.png", "a_colorized.png", "b.webp", "c.jpg"]
+
+
+@pytest.mark.parametrize("extractor", ["dilation", "xdog", "highpass", "threshold"])
+def test_a_picture_becomes_a_line_drawing(tmp_path, extractor):
+    picture = np.full((40, 50, 3), 255, np.uint8)
+    picture[10:30, 10:40] = (200, 40, 30)
+    save_picture(picture, tmp_path / "a.png")
+    result = CliRunner().invoke(cli.app, ["sketch", str(tmp_path / "a.png"), "--extractor", extractor])
+    assert result.exit_code == 0, result.output
+    lines = open_picture(tmp_path / "a_sketch.png")
+    assert (lines.mode, lines.size) == ("L", (50, 40))
+    values = np.asarray(lines).astype(int)
+    assert values[8:32, 8:42].min() < 128
+    assert values[20, 25] > 220
+    assert values[2, 2] > 220
+
+
+def test_an_unknown_extractor_is_said(tmp_path):
+    save_picture(draw(), tmp_path / "a.png")
+    result = CliRunner().invoke(cli.app, ["sketch", str(tmp_path / "a.png"), "--extractor", "magic"])
+    assert result.exit_code == 1
+    assert "--extractor must be one of dilation, xdog, highpass, threshold, got 'magic'" in result.stderr
+
+
+def test_help_and_version():
+    runner = CliRunner()
+    result = runner.invoke(cli.app, ["--help"])
+    assert result.exit_code == 0
+    for command in ("colorize", "sketch", "corpus", "train", "evaluate", "publish"):
+        assert command in result.output
+    assert runner.invoke(cli.app, ["--version"]).output.startswith("sketch-colorizer ")

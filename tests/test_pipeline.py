@@ -1,0 +1,245 @@
+"""Laws of the pipeline: any source, any size, equal results from equal inputs, saving and loading, refusals."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, draw
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageToImage
+
+import sketch_colorizer
+from sketch_colorizer import (
+    ColorizationPipeline,
+    ColorizationResult,
+    SketchColorizerConfig,
+    SketchColorizerForClassification,
+    SketchColorizerForRegression,
+    SketchColorizerImageProcessor,
+    save_picture,
+)
+
+
+def pixels(result: ColorizationResult) -> np.ndarray:
+    return np.asarray(result.image)
+
+
+def test_public_names_exist():
+    for name in sketch_colorizer.__all__:
+        assert getattr(sketch_colorizer, name).__name__ == name
+    assert set(sketch_colorizer.__all__) <= set(dir(sketch_colorizer))
+    with pytest.raises(AttributeError, match="no attribute 'Colouriser'"):
+        sketch_colorizer.Colouriser  # noqa: B018
+
+
+@pytest.mark.parametrize("style", ["flat", "soft"])
+@pytest.mark.parametrize("size", [(16, 16), (20, 400), (301, 15), (97, 61), (1, 1)])
+def test_any_size_comes_out_as_it_went_in_with_its_black_pixels(pipeline, size, style):
+    drawing = draw(*size)
+    result = pipeline(drawing, style=style)
+    assert result.image.size == result.colors.size == result.line_art.size == size
+    assert (pixels(result)[np.asarray(drawing) == 0] == 0).all()
+
+
+def test_paths_images_and_arrays_are_the_same_to_it(pipeline, drawing, tmp_path):
+    save_picture(drawing, tmp_path / "a.png")
+    expected = pixels(pipeline(drawing))
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), np.asarray(drawing), drawing.convert("RGBA")):
+        assert (pixels(pipeline(source)) == expected).all()
+
+
+def test_several_pictures_give_what_each_gives_alone(pipeline):
+    drawings = [draw(64, 48), draw(33, 90)]
+    alone = [pixels(pipeline(drawing)) for drawing in drawings]
+    for together in (pipeline(drawings), pipeline(tuple(drawings)), pipeline(drawing for drawing in drawings)):
+        assert isinstance(together, list)
+        assert all((pixels(one) == other).all() for one, other in zip(together, alone, strict=True))
+    assert pipeline([]) == []
+
+
+def test_it_repeats_itself_and_leaves_its_input_alone(pipeline, drawing):
+    before = drawing.copy()
+    assert (pixels(pipeline(drawing, seed=1)) == pixels(pipeline(drawing, seed=2))).all()
+    assert drawing == before
+
+
+def test_settings_reach_the_processor(pipeline, drawing):
+    plain = pixels(pipeline(drawing, style="soft"))
+    assert (pixels(pipeline(drawing, style="soft", temperature=0)) != plain).any()
+    assert (pixels(pipeline(drawing, style="soft", working_size=96)) != plain).any()
+    assert (pixels(pipeline(drawing, style="flat")) != plain).any()
+    with pytest.raises(ValueError, match="style must be"):
+        pipeline(drawing, style="oil")
+
+
+@pytest.mark.parametrize("kind", [SketchColorizerForClassification, SketchColorizerForRegression])
+@pytest.mark.parametrize("output_stride", [1, 4])
+def test_saved_and_loaded_it_paints_the_same(tmp_path, drawing, kind, output_stride):
+    model = kind(SketchColorizerConfig(**SMALL, output_stride=output_stride))
+    pipeline = ColorizationPipeline(model, SketchColorizerImageProcessor(working_size=48, temperature=0.9))
+    pipeline.save_pretrained(tmp_path)
+    loaded = ColorizationPipeline.from_pretrained(tmp_path, device="cpu")
+    assert type(loaded.model) is kind
+    assert loaded.processor.to_dict() == pipeline.processor.to_dict()
+    for style in ("flat", "soft"):
+        assert (pixels(loaded(drawing, style=style)) == pixels(pipeline(drawing, style=style))).all()
+
+
+def test_half_precision_weights_compute_in_single(tmp_path, tiny_model):
+    half = SketchColorizerForClassification(tiny_model.config)
+    half.load_state_dict(tiny_model.state_dict())
+    half.half().save_pretrained(tmp_path)
+    SketchColorizerImageProcessor().save_pretrained(tmp_path)
+    model = ColorizationPipeline.from_pretrained(tmp_path, device="cpu").model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not model.training
+    assert model.unet.stem.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_transformers_way_gives_the_same(model_folder, pipeline, drawing):
+    processor = AutoImageProcessor.from_pretrained(model_folder)
+    model = AutoModelForImageToImage.from_pretrained(model_folder, dtype=torch.float32)
+    with torch.inference_mode():
+        outputs = model(**processor(drawing))
+    [result] = processor.post_process_colorization(outputs, drawing)
+    assert (pixels(result) == pixels(pipeline(drawing))).all()
+
+
+LOAD = """
+model = AutoModelForImageToImage.from_pretrained({folder!r}, {options})
+processor = AutoImageProcessor.from_pretrained({folder!r}, {options})
+print(type(model).__module__, type(processor).__module__)
+"""
+
+
+def run(program: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_package_is_enough_for_the_auto_classes(model_folder):
+    program = "import sketch_colorizer\nfrom transformers import AutoImageProcessor, AutoModelForImageToImage"
+    output = run(program + LOAD.format(folder=str(model_folder), options=""))
+    assert output.split() == [
+        "sketch_colorizer.modeling_sketch_colorizer",
+        "sketch_colorizer.image_processing_sketch_colorizer",
+    ]
+
+
+def test_a_model_with_its_code_runs_without_the_package(tmp_path, pipeline, drawing, monkeypatch):
+    monkeypatch.setattr(SketchColorizerConfig, "_auto_class", "AutoConfig")
+    monkeypatch.setattr(SketchColorizerForClassification, "_auto_class", "AutoModelForImageToImage")
+    monkeypatch.setattr(SketchColorizerImageProcessor, "_auto_class", "AutoImageProcessor")
+    folder = tmp_path / "model"
+    copy = SketchColorizerForClassification(SketchColorizerConfig(**SMALL))
+    copy.load_state_dict(pipeline.model.state_dict())
+    ColorizationPipeline(copy, SketchColorizerImageProcessor(working_size=48)).save_pretrained(folder)
+    save_picture(drawing, tmp_path / "drawing.png")
+    program = (
+        "import sys; sys.modules['sketch_colorizer'] = None\n"
+        "from PIL import Image\n"
+        "from transformers import AutoImageProcessor, AutoModelForImageToImage"
+        + LOAD.format(folder=str(folder), options="trust_remote_code=True")
+        + f"drawing = Image.open({str(tmp_path / 'drawing.png')!r})\n"
+        "[result] = processor.post_process_colorization(model(**processor(drawing)), drawing)\n"
+        f"result.image.save({str(tmp_path / 'out.png')!r})\n"
+    )
+    output = run(program, HF_HOME=str(tmp_path / "home"), HF_MODULES_CACHE=str(tmp_path / "home" / "modules"))
+    assert all(module.startswith("transformers_modules.") for module in output.split())
+    assert (np.asarray(Image.open(tmp_path / "out.png")) == pixels(pipeline(drawing))).all()
+
+
+def edit_config(**changes):
+    def edit(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return edit
+
+
+def replace_weights(folder, data: bytes | None, name: str = "model.safetensors"):
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(weights[: len(weights) // 2] if data is None else data)
+
+
+def pickle_weights(folder, name: str):
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": torch.zeros(3)}, folder / name)
+
+
+DAMAGE = {
+    "half the weights": (lambda folder: replace_weights(folder, None), "model.safetensors is damaged"),
+    "no bytes": (lambda folder: replace_weights(folder, b""), "model.safetensors is damaged"),
+    "a web page": (lambda folder: replace_weights(folder, b"<html>" * 99), "model.safetensors is damaged"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"holds no model\.safetensors"),
+    "a pickle": (
+        lambda folder: pickle_weights(folder, "pytorch_model.bin"),
+        "pytorch_model.bin is a pickle.*only safe",
+    ),
+    "a hidden pickle": (lambda folder: pickle_weights(folder, "model.safetensors"), "model.safetensors is damaged"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), r"no config\.json"),
+    "a broken config": (lambda folder: (folder / "config.json").write_text("{"), r"config\.json"),
+    "a list as config": (lambda folder: (folder / "config.json").write_text("[1]"), r"config\.json"),
+    "a foreign type": (edit_config(model_type="bert"), "model_type is 'bert', not 'sketch_colorizer'"),
+    "a foreign head": (edit_config(architectures=["BertModel"]), "architecture must be one of .*got 'BertModel'"),
+    "an unknown key": (edit_config(colour_space="lch"), "unknown configuration key colour_space"),
+    "a wrong choice": (edit_config(block="round"), "block must be one of"),
+    "a wrong type": (edit_config(stem_stride="four"), "stem_stride"),
+    "other sizes": (edit_config(widths=[8, 12, 32]), "tensors of other sizes than config.json"),
+    "missing tensors": (edit_config(encoder_depths=[2, 1, 1]), "lacks .* tensors .*does not fit config.json"),
+    "foreign tensors": (edit_config(attention_head_channels=None), "has unknown .* tensors"),
+    "no processor": (lambda folder: (folder / "preprocessor_config.json").unlink(), r"preprocessor_config\.json"),
+    "a wrong processor": (
+        lambda folder: (folder / "preprocessor_config.json").write_text('{"working_sise": 1}'),
+        "unknown key working_sise",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_or_foreign_model_is_refused_in_one_line(model_folder, tmp_path, capfd, damage):
+    harm, reason = DAMAGE[damage]
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    harm(folder)
+    with pytest.raises((ValueError, OSError), match=reason) as caught:
+        ColorizationPipeline.from_pretrained(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert capfd.readouterr() == ("", ""), "one line means no report beside it"
+
+
+def test_what_is_no_model_is_said(tmp_path):
+    with pytest.raises(OSError, match="no such folder, and a model on the Hub is named user/name"):
+        ColorizationPipeline.from_pretrained(tmp_path / "missing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="this is a file; name the folder"):
+        ColorizationPipeline.from_pretrained(tmp_path / "file")
+    with pytest.raises(OSError, match="model 'nobody/nothing'") as caught:
+        ColorizationPipeline.from_pretrained("nobody/nothing", local_files_only=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_that_is_not_there_is_said(model_folder):
+    for device in ("abacus", "cuda:99"):
+        with pytest.raises(ValueError, match=f"the device '{device}' is not available here"):
+            ColorizationPipeline.from_pretrained(model_folder, device=device)
+
+
+def test_a_processor_that_does_not_fit_the_network_is_refused(tiny_model):
+    with pytest.raises(ValueError, match="multiple of the network's stride 16, got 8"):
+        ColorizationPipeline(tiny_model, SketchColorizerImageProcessor(size_divisor=8))
+
+
+def test_the_embedded_model_leaves_the_paper_white(embedded_pipeline):
+    result = embedded_pipeline(draw(400, 300))
+    assert result.image.size == (400, 300)
+    assert len(np.unique(np.asarray(result.colors).reshape(-1, 3), axis=0)) > 1
