@@ -78,6 +78,9 @@ def colorize(
     temperature: Annotated[
         float | None, typer.Option(min=0, max=100, help="0 decided, 1 averaged. [default: the model's]")
     ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0, max=20, help="1 as predicted, more is bolder. [default: the model's]")
+    ] = None,
     working_size: Annotated[
         int | None, typer.Option(min=32, max=4096, help="The network sees about this squared.")
     ] = None,
@@ -94,6 +97,7 @@ def colorize(
         settings = {
             "style": style and style.value,
             "temperature": temperature,
+            "guidance": guidance,
             "working_size": working_size,
             "seed": seed,
         }

@@ -24,7 +24,7 @@ def enlarge_colors(colors: np.ndarray, labels: np.ndarray, line_art: np.ndarray)
 
 
 def composite(colors: np.ndarray, line_art: np.ndarray) -> np.ndarray:
-    """Lines over colour: uint8 (H, W, 3) times uint8 (H, W) / 255. Black stays black, paper leaves the colour as it is."""
+    """Lines over colour: uint8 (H, W, 3) times uint8 (H, W) / 255. Black stays black, paper changes nothing."""
     _check_shapes(colors, line_art, line_art.shape, same_size=True)
     image = np.empty_like(colors)
     for top in range(0, len(colors), _STRIP):

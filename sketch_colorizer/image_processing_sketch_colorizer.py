@@ -47,6 +47,7 @@ class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
     style: Literal["flat", "soft"]
     temperature: float
     paper_threshold: float | None
+    guidance: float
     white_lightness: float
     white_chroma: float
 
@@ -64,12 +65,14 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         temperature: of the annealed mean that decodes the classes; 0 is the mode, 1 the mean.
         paper_threshold: where white paper has more than this probability the colour is exactly white, and everywhere
             else it is decoded from the other classes; None treats white as a class like any other.
+        guidance: above 1, what sets a region apart from the rest of its picture decides its colour (`decode_classes`).
         white_lightness: a colour at least this light (L, 0..100) and with at most white_chroma becomes exactly white.
         white_chroma: see white_lightness.
     """
 
     valid_kwargs = SketchColorizerImageProcessorKwargs
     model_input_names: ClassVar[list[str]] = ["pixel_values", "hint_values"]
+    paper_threshold: float | None = 0.5  # the parent saves a None only for what has another default in the class
 
     def __init__(
         self,
@@ -81,7 +84,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         do_clean: bool = True,
         style: Literal["flat", "soft"] = "flat",
         temperature: float = 0.38,
-        paper_threshold: float | None = 0.5,
+        paper_threshold: float | None = paper_threshold,
+        guidance: float = 1.0,
         white_lightness: float = 97.0,
         white_chroma: float = 3.0,
         **kwargs: Any,
@@ -98,7 +102,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         self.do_clean = do_clean
         self.style = _check_style(style)
         self.temperature = _check_temperature(temperature)
-        self.paper_threshold = paper_threshold
+        self.paper_threshold = _check_paper_threshold(paper_threshold)
+        self.guidance = _check_guidance(guidance)
         self.white_lightness = white_lightness
         self.white_chroma = white_chroma
 
@@ -145,6 +150,7 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         *,
         style: Literal["flat", "soft"] | None = None,
         temperature: float | None = None,
+        guidance: float | None = None,
         working_size: int | None = None,
         do_clean: bool | None = None,
     ) -> list[ColorizationResult]:
@@ -158,7 +164,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         line_arts = self._line_arts(images, do_clean)
         logits = getattr(outputs, "logits", None)
         values = outputs.colors if logits is None else logits
-        decode = None if logits is None else self._decoder(outputs, temperature)
+        guidance = _check_guidance(self.guidance if guidance is None else guidance)
+        decode = None if logits is None else self._decoder(outputs, temperature, guidance)
         color = self._color_flat if style == "flat" else self._color_softly
         results = []
         for grid, line_art in zip(self._crop(values, line_arts, working_size), line_arts, strict=True):
@@ -167,13 +174,14 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
             results.append(ColorizationResult(image, Image.fromarray(colors), Image.fromarray(line_art)))
         return results
 
-    def _decoder(self, outputs: Any, temperature: float) -> Decoder:
+    def _decoder(self, outputs: Any, temperature: float, guidance: float) -> Decoder:
         return partial(
             decode_classes,
             bin_colors=outputs.bin_colors.float().cpu(),
             bin_weights=outputs.bin_weights.float().cpu(),
             temperature=temperature,
             paper_threshold=self.paper_threshold,
+            guidance=guidance,
         )
 
     def _crop(self, values: Tensor, line_arts: list[np.ndarray], working_size: int | None) -> list[Tensor]:
@@ -198,7 +206,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         """
         labels = segment_regions(line_art)
         pooled = pool_by_region(values, labels, line_art)  # (N, Q) or (N, 3)
-        lab = pooled if decode is None else decode(pooled)
+        areas = torch.from_numpy(np.bincount(labels.ravel(), minlength=len(pooled)))
+        lab = pooled if decode is None else decode(pooled, areas=areas)
         return flat_colors(self._to_rgb(lab), labels)
 
     def _color_softly(self, values: Tensor, line_art: np.ndarray, decode: Decoder | None) -> np.ndarray:  # (H, W, 3)
@@ -278,6 +287,18 @@ def _check_temperature(temperature: float) -> float:
     if not 0 <= temperature <= 100:
         raise ValueError(f"temperature must be 0..100, got {temperature}")
     return temperature
+
+
+def _check_guidance(guidance: float) -> float:
+    if not 0 <= guidance <= 20:
+        raise ValueError(f"guidance must be 0..20, got {guidance}")
+    return guidance
+
+
+def _check_paper_threshold(paper_threshold: float | None) -> float | None:
+    if paper_threshold is not None and not 0 <= paper_threshold <= 1:
+        raise ValueError(f"paper_threshold must be 0..1, or None, got {paper_threshold}")
+    return paper_threshold
 
 
 def _check_working_size(working_size: int) -> int:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, StrictDataclassError
 from PIL import Image
 from safetensors import SafetensorError
 from transformers.utils import logging
@@ -25,7 +26,7 @@ from .picture_files import open_picture
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 _MODELS = {model.__name__: model for model in (SketchColorizerForClassification, SketchColorizerForRegression)}
-_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_WEIGHTS = "model.safetensors"
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 
@@ -68,7 +69,9 @@ class ColorizationPipeline:
         with _errors_in_one_line(name), _quiet_transformers():
             _check_place(name)
             config, _ = SketchColorizerConfig.get_config_dict(name, **hub)
-            network, report = _model_class(config).from_pretrained(
+            model_class = _model_class(config)
+            _check_weights(name, hub)
+            network, report = model_class.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **hub
             )
             _check_complete(report)
@@ -87,25 +90,24 @@ class ColorizationPipeline:
         *,
         style: Literal["flat", "soft"] | None = None,
         temperature: float | None = None,
+        guidance: float | None = None,
         seed: int = 0,
         working_size: int | None = None,
     ) -> ColorizationResult | list[ColorizationResult]:
         """Colour one picture (a path, a PIL image, or a uint8 array (H, W[, 3 or 4])), or each of several into a list.
 
-        `style`, `temperature` and `working_size` are the processor's where they are None. `seed` fixes whatever is
-        drawn at random; the models of this pipeline draw nothing, so equal pictures get equal colours with any seed.
+        `style`, `temperature`, `guidance` and `working_size` are the processor's where they are None. `seed` fixes
+        whatever is drawn at random; the models of this pipeline draw nothing: equal pictures get equal colours.
         """
-        settings = {"style": style, "temperature": temperature, "seed": seed, "working_size": working_size}
+        settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
         if not isinstance(images, (str, os.PathLike, Image.Image, np.ndarray)):
-            return [self(image, **settings) for image in images]
+            return [self(image, seed=seed, **settings) for image in images]
         image = open_picture(images) if isinstance(images, (str, os.PathLike)) else images
         line_art = self.processor.clean(image)
         inputs = self.processor(line_art, do_clean=False, working_size=working_size).to(self.model.device)
         with torch.inference_mode():
             outputs = self.model(**inputs)
-        [result] = self.processor.post_process_colorization(
-            outputs, line_art, do_clean=False, working_size=working_size, style=style, temperature=temperature
-        )
+        [result] = self.processor.post_process_colorization(outputs, line_art, do_clean=False, **settings)
         return result
 
 
@@ -126,22 +128,16 @@ def _check_place(name: str) -> None:
     """Whether there can be a model of ours by that name, as far as can be said before anything is loaded."""
     folder = Path(name)
     if folder == EMBEDDED_WEIGHTS and not (folder / "config.json").is_file():
-        raise OSError("this installation has no embedded weights; name a model folder, or a model on the Hub")
+        raise FileNotFoundError("this installation has no embedded weights; name a model folder, or a model on the Hub")
     if folder.is_file():
         raise ValueError("this is a file; name the folder that holds config.json and model.safetensors")
     if not folder.is_dir():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-            raise OSError("there is no such folder, and a model on the Hub is named user/name")
+            raise FileNotFoundError("there is no such folder, and a model on the Hub is named user/name")
         return
-    if not (folder / "config.json").is_file():
-        raise OSError("the folder holds no config.json, so it is no model folder")
-    if not any(folder.glob("model*.safetensors")):
-        pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
-        if pickles:
-            raise ValueError(
-                f"{pickles[0]} is a pickle, which can run code when it is loaded; only safetensors are loaded"
-            )
-        raise OSError("the folder holds no model.safetensors")
+    for file in ("config.json", "preprocessor_config.json"):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"the folder holds no {file}, so it is no complete model")
 
 
 def _model_class(config: dict[str, Any]) -> type[SketchColorizerPreTrainedModel]:
@@ -154,6 +150,16 @@ def _model_class(config: dict[str, Any]) -> type[SketchColorizerPreTrainedModel]
     if architectures[0] not in _MODELS:
         raise ValueError(f"its architecture must be one of {', '.join(_MODELS)}, got {architectures[0]!r}")
     return _MODELS[architectures[0]]
+
+
+def _check_weights(name: str, hub: dict[str, Any]) -> None:
+    """Refuse what has no safetensors before transformers looks for pickles, or asks the Hub to convert them."""
+    try:
+        found = (Path(name) / _WEIGHTS).is_file() if Path(name).is_dir() else hf_hub_download(name, _WEIGHTS, **hub)
+    except EntryNotFoundError:
+        found = False
+    if not found:
+        raise FileNotFoundError(f"there is no {_WEIGHTS}; a pickle (pytorch_model.bin and the like) is not loaded")
 
 
 def _check_complete(report: dict[str, Any]) -> None:
@@ -184,8 +190,11 @@ def _errors_in_one_line(name: str) -> Iterator[None]:
         raise ValueError(
             f"{where}: config.json or preprocessor_config.json is not as it should be: {_one_line(error)}"
         ) from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
     except OSError as error:
-        raise OSError(f"{where}: {_one_line(error)}") from None
+        hub = "" if Path(name).exists() else "no folder here, and not to be had from the Hub: "
+        raise OSError(f"{where}: {hub}{re.split('[.] | If ', _one_line(error))[0]}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {_one_line(error)}") from None
 

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from .publishing import Publication
 
 app = typer.Typer(
-    help="Publish a model, a data set or a Space on the Hugging Face Hub, in one commit that also removes what an earlier "
-    "version left behind.",
+    help="Publish a model, a data set or a Space on the Hugging Face Hub, in one commit that also removes what an "
+    "earlier version left behind.",
     no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they can show local variables
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 RepoId = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hub; created if need be.")]

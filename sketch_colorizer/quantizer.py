@@ -42,23 +42,38 @@ def decode_classes(
     *,
     temperature: float,
     paper_threshold: float | None,
+    guidance: float = 1.0,
+    areas: Tensor | None = None,
     dim: int = 1,
 ) -> Tensor:
-    """The colour of a class distribution, paper told from paint first: (.., Q, ..) -> (.., 3, ..) Lab along `dim`.
+    """The colours of one picture's class distributions: (.., Q, ..) -> (.., 3, ..) Lab along `dim`.
 
     Where the bins of white paper hold more than `paper_threshold` of the mass, the colour is exactly white. Elsewhere
     it is the annealed mean over all other bins, each probability multiplied by its (Q,) `bin_weights`: a model that was
     trained without class rebalancing is rebalanced here. With None for the threshold white is a bin like any other.
+
+    A `guidance` above 1 moves each log-probability on, away from the mean over the picture's painted distributions, as
+    classifier-free guidance moves on from its unconditional prediction (Ho and Salimans 2022): what sets a region apart
+    from the rest of its picture decides its colour. `areas` are the pixels that each distribution stands for.
     """
     last = log_probs.movedim(dim, -1).log_softmax(-1)
-    bin_colors, weighted = bin_colors.to(last), last + bin_weights.to(last).log()
-    if paper_threshold is None:
-        return annealed_mean(weighted, bin_colors, temperature, dim=-1).movedim(-1, dim)
+    bin_colors = bin_colors.to(last)
     white = bin_colors.new_tensor(WHITE_LAB)
     paper = (bin_colors - white).norm(dim=-1) < PAPER_DISTANCE
+    paper_mass = last[..., paper].exp().sum(-1, keepdim=True)
+    weighted = _guide(last, guidance, areas, 1 - paper_mass) + bin_weights.to(last).log()
+    if paper_threshold is None:
+        return annealed_mean(weighted, bin_colors, temperature, dim=-1).movedim(-1, dim)
     colors = annealed_mean(weighted.masked_fill(paper, -torch.inf), bin_colors, temperature, dim=-1)
-    is_paper = last[..., paper].exp().sum(-1, keepdim=True) > paper_threshold
-    return torch.where(is_paper, white, colors).movedim(-1, dim)
+    return torch.where(paper_mass > paper_threshold, white, colors).movedim(-1, dim)
+
+
+def _guide(log_probs: Tensor, guidance: float, areas: Tensor | None, paint_mass: Tensor) -> Tensor:
+    """(.., Q) moved away from its mean over the picture, in which a large area counts by its root."""
+    weights = paint_mass if areas is None else paint_mass * areas.to(log_probs).sqrt()[..., None]
+    pictures = tuple(range(log_probs.ndim - 1))
+    mean = (log_probs * weights).sum(pictures) / weights.sum(pictures).clamp(min=1e-6)
+    return log_probs + (guidance - 1) * (log_probs - mean)
 
 
 def color_histogram(rgb: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ WORKING_PIXELS = 2_200_000  # larger drawings are segmented at a whole fraction 
 CUT_STRENGTH = 12.0  # (shared ink / opening) * (width of the narrower side / width of the opening) of a cut that stands
 MIN_NECK = 1.5  # a core must be this many times wider than the opening that parts it from the rest
 DOT_SIZE = 0.012  # of the longest side; ink specks up to this extent are texture, no outline
-TEXTURE_WIDTH = 0.012  # of the longest side; a crowd of closed cells narrower than this is texture too
+TEXTURE_REACH = 2.5  # pixels; a crowd of closed cells no wider than four pixels is texture too
 TEXTURE_CROWD = 16
 TEXTURE_SHARE = 0.75
 WIDE_GAP = 0.01  # half width, of the longest side, from which an opening needs more support the wider it is
@@ -40,7 +40,7 @@ class _Graph(NamedTuple):
     area: np.ndarray  # (N,) paper pixels
 
 
-def segment_regions(line_art: np.ndarray, *, max_gap: float = 0.04, min_size: float = 0.006) -> np.ndarray:
+def segment_regions(line_art: np.ndarray, *, max_gap: float = 0.06, min_size: float = 0.006) -> np.ndarray:
     """The regions of a drawing: uint8 (H, W), 255 = paper -> int32 (H, W), labels 0..N-1, each of them used.
 
     Openings up to `max_gap` of the longest side can be bridged (at least 3 pixels); regions below a square of side
@@ -88,7 +88,7 @@ def _segment(ink: np.ndarray, max_gap: float, min_size: float) -> np.ndarray:
     graph = _graph(labels, ink, distance)
     group, graph = _undo_weak_cuts(graph, WIDE_GAP * side)
     for merge in (
-        lambda graph: _join_texture(graph, TEXTURE_WIDTH * side / 2),
+        lambda graph: _join_texture(graph, TEXTURE_REACH),
         lambda graph: _absorb_small(graph, max(12, (min_size * side) ** 2), max(1.5, min_size * side / 2)),
     ):
         joined, graph = merge(graph)

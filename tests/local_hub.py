@@ -458,6 +458,8 @@ class _Handler(BaseHTTPRequestHandler):
                 key, value = operation["key"], operation["value"]
                 if key == "header":
                     title = value["summary"]
+                    if value.get("parentCommit", repository.branches["main"]) != repository.branches["main"]:
+                        raise Refusal(412, "A commit has happened since. Please refresh and try again.")
                 elif key == "file":
                     files[value["path"]] = Blob(base64.b64decode(value["content"]), large=False)
                 elif key == "lfsFile":

@@ -31,7 +31,7 @@ from sketch_colorizer.publishing import code_files, dataset_publication, model_p
 
 datasets = pytest.importorskip("datasets", reason="data sets come with the extra 'train'")
 ROOT = Path(__file__).parents[1]
-HF = Path(sys.executable).with_name("hf")
+HF = [sys.executable, "-m", "huggingface_hub.cli.hf"]
 CODE = {
     "color.py",
     "compositing.py",
@@ -261,6 +261,7 @@ report["not private"] = publish("model", "user/colors", model, "--no-tag", "--pr
 report["private"] = publish("model", "user/secret", model, "--private", token=good)
 report["dataset"] = publish("dataset", "user/pairs", pairs, token=good)
 report["space"] = publish("space", "user/demo", space, "--no-tag", token=good)
+report["space again"] = publish("space", "user/demo", folders["bare"], "--no-tag", token=good)
 report["bad card"] = publish("space", "user/bad", folders["bad"], token=good)
 from huggingface_hub import constants
 constants.ENDPOINT = "http://127.0.0.1:9"
@@ -274,7 +275,11 @@ def published(hub, models, pairs, space, tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("publisher")
     bad = tmp_path_factory.mktemp("bad")
     _written(bad, README__md="---\nsdk: gradio\nlicense: 3\n---\n", app__py="")
-    folders = {name: str(path) for name, path in {**models, "pairs": pairs, "space": space, "bad": bad}.items()}
+    bare = _written(
+        tmp_path_factory.mktemp("bare"), README__md="---\nsdk: gradio\n---\n", app__py="print('hello again')\n"
+    )
+    folders = {**models, "pairs": pairs, "space": space, "bad": bad, "bare": bare}
+    folders = {name: str(path) for name, path in folders.items()}
     hub.add("model", "user/foreign", {"config.json": (models["foreign"] / "config.json").read_bytes()})
     environment = hub.environment(folder / "home", FOLDERS=json.dumps(folders), HF_DEBUG="1")
     return run(PUBLISHER, environment=environment, folder=folder)
@@ -307,6 +312,14 @@ def test_a_data_set_and_a_space_arrive(published, hub):
     assert list(hub.repositories["dataset", "user/pairs"].tags) == ["v0.1.0"]
     assert hub.repositories["space", "user/demo"].sdk == "gradio"
     assert not hub.repositories["space", "user/demo"].tags
+
+
+def test_what_an_earlier_version_left_behind_goes_in_the_same_commit(published, hub):
+    assert published["space again"][0] == 0
+    first, second, third = hub.repositories["space", "user/demo"].commits.values()
+    assert set(first.files) == {".gitattributes"}
+    assert set(second.files) == {".gitattributes", "README.md", "app.py", "requirements.txt"}
+    assert set(third.files) == {".gitattributes", "README.md", "app.py"}
 
 
 @pytest.mark.parametrize(
@@ -445,7 +458,7 @@ def test_what_is_loaded_is_what_was_saved(alone, models):
     [
         ("user/nowhere", "user/nowhere"),
         ("user/foreign", "'bert'"),
-        ("user/secret", "token"),
+        ("user/secret", "(hf auth login|HF_TOKEN|token)"),
         ("user/colors", "v9"),
     ],
 )
@@ -504,7 +517,7 @@ def test_a_data_set_streams_and_loads(hub, desk):
 def _download(hub: LocalHub, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = hub.environment(folder / "home", token=None)
     return subprocess.run(
-        [HF, "download", *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=300
+        [*HF, "download", *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=300
     )
 
 

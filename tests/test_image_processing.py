@@ -30,7 +30,7 @@ def classes(inputs: dict, wanted: int | torch.Tensor, *, sure: float = 9.0, stri
     index = torch.as_tensor(wanted).expand(batch, 1, *logits.shape[2:])
     logits.scatter_(1, index, sure)
     colors = PALETTE[index[:, 0]].movedim(-1, 1)
-    return SimpleNamespace(logits=logits, bin_colors=PALETTE, colors=colors)
+    return SimpleNamespace(logits=logits, bin_colors=PALETTE, bin_weights=torch.ones(len(PALETTE)), colors=colors)
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -142,6 +142,14 @@ def test_white_ends_where_the_processor_says(drawing):
         assert bool((pixels(result.colors) == 255).all()) == is_white
 
 
+@pytest.mark.parametrize(("threshold", "is_white"), [(0.5, True), (0.7, False)])
+def test_paper_is_white_where_it_is_likelier_than_the_threshold(drawing, threshold, is_white):
+    processor = SketchColorizerImageProcessor(working_size=48, paper_threshold=threshold, temperature=1.0)
+    outputs = classes(processor(drawing), 0, sure=1.1)  # e^1.1 : 1 : 1 is 0.6 of the mass
+    [result] = processor.post_process_colorization(outputs, drawing)
+    assert bool((pixels(result.colors) == 255).all()) == is_white
+
+
 @pytest.mark.parametrize("style", ["flat", "soft"])
 @pytest.mark.parametrize("has_logits", [True, False])
 def test_one_sure_colour_comes_out_as_itself(processor, drawing, style, has_logits):
@@ -199,7 +207,7 @@ def test_temperature_decides(processor, drawing):
 
 def test_saved_and_loaded_it_is_the_same(tmp_path):
     processor = SketchColorizerImageProcessor(
-        working_size=64, style="soft", temperature=0.5, size_divisor=32, white_chroma=2.0, max_ink_gain=2.0
+        working_size=64, style="soft", temperature=0.5, size_divisor=32, paper_threshold=None, max_ink_gain=2.0
     )
     processor.save_pretrained(tmp_path)
     loaded = SketchColorizerImageProcessor.from_pretrained(tmp_path)
@@ -213,6 +221,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
         ({"style": "oil"}, "style must be one of flat, soft, got 'oil'"),
         ({"temperature": -1}, r"temperature must be 0\.\.100, got -1"),
         ({"temperature": float("nan")}, "temperature must be"),
+        ({"paper_threshold": 1.5}, r"paper_threshold must be 0\.\.1, or None, got 1.5"),
         ({"working_size": 8}, r"working_size must be 32\.\.4096, got 8"),
         ({"working_sise": 256}, "unknown key working_sise"),
     ],

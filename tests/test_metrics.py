@@ -144,6 +144,14 @@ def test_leaks_are_counted_pixel_by_pixel(width):
     assert metrics.leaked_pixels(lab, regions)[0] == 38 * width
 
 
+def test_a_region_painted_in_two_colors_does_not_leak():
+    _, regions = _two_rooms()
+    lab = np.full((40, 40, 3), (60, 0, 0), np.float32)
+    lab[:, 20:] = [60, 40, 0]
+    lab[20:, :20] = [60, 40, 0]  # the lower half of the left room has the right room's colour: a choice, not a leak
+    assert metrics.leaked_pixels(lab, regions)[0] == 0
+
+
 def test_regions_of_one_color_cannot_leak():
     _, regions = _two_rooms()
     assert metrics.leaked_pixels(np.zeros((40, 40, 3), np.float32), regions) == (0, 0)

@@ -180,10 +180,10 @@ DAMAGE = {
     "half the weights": (lambda folder: replace_weights(folder, None), "model.safetensors is damaged"),
     "no bytes": (lambda folder: replace_weights(folder, b""), "model.safetensors is damaged"),
     "a web page": (lambda folder: replace_weights(folder, b"<html>" * 99), "model.safetensors is damaged"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"holds no model\.safetensors"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"there is no model\.safetensors"),
     "a pickle": (
         lambda folder: pickle_weights(folder, "pytorch_model.bin"),
-        "pytorch_model.bin is a pickle.*only safe",
+        r"no model\.safetensors; a pickle .* is not loaded",
     ),
     "a hidden pickle": (lambda folder: pickle_weights(folder, "model.safetensors"), "model.safetensors is damaged"),
     "no config": (lambda folder: (folder / "config.json").unlink(), r"no config\.json"),

@@ -193,3 +193,20 @@ def test_rebalancing_at_decoding_favours_rare_colours():
         colors = decode_classes(logits, quantizer.bin_colors, weights, temperature=1.0, paper_threshold=0.95)
         distance[rebalancing] = (colors - red).norm()
     assert distance[0.2] < 0.95 * distance[1.0]
+
+
+def test_guidance_sets_regions_apart_and_leaves_a_lone_one_alone():
+    quantizer = ColorQuantizer("lch")
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, quantizer.num_bins, generator=generator)
+    weights, areas = quantizer.rebalance(1.0), torch.tensor([100, 10, 10, 1])
+
+    def decode(scores: torch.Tensor, guidance: float, areas: torch.Tensor) -> torch.Tensor:
+        settings = {"temperature": 1.0, "paper_threshold": 0.5, "guidance": guidance, "areas": areas}
+        return decode_classes(scores, quantizer.bin_colors, weights, **settings)
+
+    plain, guided = decode(logits, 1.0, areas), decode(logits, 3.0, areas)
+    assert torch.cdist(guided, guided).mean() > 1.5 * torch.cdist(plain, plain).mean()
+    assert torch.allclose(decode(logits[:1], 3.0, areas[:1]), plain[:1], atol=1e-3)
+    same = logits[:1].repeat(4, 1)
+    assert torch.allclose(decode(same, 5.0, areas), decode(same, 1.0, areas), atol=1e-3)

@@ -1,7 +1,7 @@
 """Real pairs: which line drawing belongs to which coloured picture, and whether its lines lie where the colours end."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -65,12 +65,16 @@ class NamePattern:
                 f"--pairs takes a metadata file, or two name patterns with one * each, such as "
                 f"'color/*.png=lines/*.png' or '*.png=*_lines.png'; got {pattern!r}"
             )
+        self.pattern = pattern
         before, after = line_art.split("*")
         self._color, self._line_art = color.split("*"), (before, after)
         self._is_line_art = re.compile(f"{re.escape(before)}.+{re.escape(after)}", re.DOTALL)
 
     def match(self, names: Iterable[str]) -> dict[str, str]:
-        """Coloured picture -> its line drawing, of those that are both among the names."""
+        """Coloured picture -> its line drawing, of those that are both among the names.
+
+        `*.png=*_lines.png` also reads x_lines.png as a picture whose lines are x_lines_lines.png: that is no pair.
+        """
         present = set(names)
         before, after = self._color
         pairs = {}
@@ -80,8 +84,5 @@ class NamePattern:
             partner = name[len(before) : len(name) - len(after)].join(self._line_art)
             if partner in present and partner != name:
                 pairs[name] = partner
-        return {name: partner for name, partner in pairs.items() if not self._chained(name, pairs)}
-
-    def _chained(self, name: str, pairs: Mapping[str, str]) -> bool:
-        """`*.png=*_lines.png` also reads x_lines.png as a picture whose lines are x_lines_lines.png: that is no pair."""
-        return bool(self._is_line_art.fullmatch(name)) and name in pairs.values()
+        drawings = {partner for partner in pairs.values() if self._is_line_art.fullmatch(partner)}
+        return {name: partner for name, partner in pairs.items() if name not in drawings}

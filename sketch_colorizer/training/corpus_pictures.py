@@ -16,7 +16,7 @@ _EXIF_IFD = 0x8769
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
 
 
-class UnusablePicture(Exception):
+class UnusablePictureError(Exception):
     """Why bytes did not become a picture: a reason of corpus_records.REASONS, and what the decoder said."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -25,21 +25,21 @@ class UnusablePicture(Exception):
 
 
 def open_header(data: bytes, *, max_pixels: int) -> Image.Image:
-    """A picture of which only the header was read. Raises UnusablePicture, for too many pixels before decoding any."""
+    """A picture of which only the header was read. Raises UnusablePictureError, also for one with too many pixels."""
     if not data:
-        raise UnusablePicture("empty", "0 bytes")
+        raise UnusablePictureError("empty", "0 bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
     except Image.DecompressionBombError as error:
-        raise UnusablePicture("too_many_pixels", _one_line(error)) from None
+        raise UnusablePictureError("too_many_pixels", _one_line(error)) from None
     except UnidentifiedImageError:
-        raise UnusablePicture("unreadable", f"none of {', '.join(READABLE_FORMATS)}") from None
+        raise UnusablePictureError("unreadable", f"none of {', '.join(READABLE_FORMATS)}") from None
     except _DAMAGE as error:
-        raise UnusablePicture("unreadable", _one_line(error)) from None
+        raise UnusablePictureError("unreadable", _one_line(error)) from None
     if picture.width * picture.height > max_pixels:
-        raise UnusablePicture("too_many_pixels", f"{picture.width}x{picture.height}, allowed are {max_pixels}")
+        raise UnusablePictureError("too_many_pixels", f"{picture.width}x{picture.height}, allowed are {max_pixels}")
     return picture
 
 
@@ -62,7 +62,7 @@ def decode(picture: Image.Image, *, side: int) -> Image.Image:
             upright = ImageOps.exif_transpose(picture)
             return fit(_to_srgb(upright), side)
     except (*_DAMAGE, MemoryError) as error:
-        raise UnusablePicture("damaged", _one_line(error)) from None
+        raise UnusablePictureError("damaged", _one_line(error)) from None
 
 
 def fit(picture: Image.Image, side: int) -> Image.Image:

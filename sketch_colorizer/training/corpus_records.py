@@ -13,7 +13,7 @@ from .corpus_pairs import register
 from .corpus_pictures import (
     CODECS,
     MAX_STORED_SIDE,
-    UnusablePicture,
+    UnusablePictureError,
     decode,
     encode,
     encode_line_art,
@@ -108,7 +108,7 @@ def make_record(data: bytes, settings: RecordSettings, *, line_art: bytes | None
             return Rejection("too_small", f"{header.width}x{header.height}", sha256)
         from_camera = has_camera_data(header)
         picture = decode(header, side=settings.size)
-    except UnusablePicture as problem:
+    except UnusablePictureError as problem:
         return Rejection(problem.reason, problem.detail, sha256)
     if min(picture.size) < _STRIP:
         return Rejection("too_small", f"a strip of {picture.width}x{picture.height}", sha256)
@@ -143,7 +143,7 @@ def _fit_line_art(
         return None, None
     try:
         drawing = decode(open_header(data, max_pixels=settings.max_pixels), side=settings.size).convert("L")
-    except UnusablePicture as problem:
+    except UnusablePictureError as problem:
         return None, f"{problem.reason}: {problem.detail}"
     registration = register(np.asarray(picture), np.asarray(drawing))
     if not registration.fits:

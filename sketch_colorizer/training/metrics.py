@@ -122,29 +122,30 @@ def unevenness(lab: np.ndarray, regions: np.ndarray) -> float:
 
 
 def leaked_pixels(lab: np.ndarray, regions: np.ndarray) -> tuple[int, int]:
-    """Pixels of (H, W, 3) Lab beside a line that wear the colour of the region across it, and pixels that could.
+    """Pixels of (H, W, 3) Lab beside a line that wear the colour across it, and pixels of which that could be told.
 
-    A region's colour is that of its part farthest from the lines. A pixel could leak where a region within a few pixels
-    has a clearly different colour; it does where it is nearer to that colour than to its own region's.
+    It can be told where, in one of eight directions and a few pixels off, there is another region ahead and the same
+    region behind, of clearly different colours; a pixel nearer to the colour ahead has leaked. Only what is close is
+    looked at: a region may well be painted in two colours.
     """
-    depth = cv2.distanceTransform((regions > 0).astype(np.uint8), cv2.DIST_L2, 3)
-    deepest = np.zeros(regions.max() + 1, dtype=np.float32)
-    np.maximum.at(deepest, regions.ravel(), depth.ravel())
-    color_of = _region_means(lab, regions, (regions > 0) & (depth >= deepest[regions] / 2))
-
-    rows, columns = np.nonzero((regions > 0) & (depth <= _REACH))
-    own, colors = regions[rows, columns], lab[rows, columns]
-    could, does = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    could, does = np.zeros(regions.shape, dtype=bool), np.zeros(regions.shape, dtype=bool)
     padded = np.pad(regions, _REACH)
     for down, right in _ring_offsets():
-        other = padded[rows + (down + _REACH), columns + (right + _REACH)]
-        across = np.flatnonzero((other > 0) & (other != own))
-        own_color, other_color, color = color_of[own[across]], color_of[other[across]], colors[across]
-        differs = ((own_color - other_color) ** 2).sum(1) >= _CLEARLY_DIFFERENT**2
-        nearer = ((color - other_color) ** 2).sum(1) < ((color - own_color) ** 2).sum(1)
-        could[across] |= differs
-        does[across] |= differs & nearer
+        ahead, behind = _shifted(padded, down, right), _shifted(padded, -down, -right)
+        rows, columns = np.nonzero((regions > 0) & (behind == regions) & (ahead > 0) & (ahead != regions))
+        here, there = lab[rows, columns], lab[rows + down, columns + right]
+        inside = lab[rows - down, columns - right]
+        differs = ((there - inside) ** 2).sum(1) >= _CLEARLY_DIFFERENT**2
+        nearer = ((here - there) ** 2).sum(1) < ((here - inside) ** 2).sum(1)
+        could[rows, columns] |= differs
+        does[rows, columns] |= differs & nearer
     return int(does.sum()), int(could.sum())
+
+
+def _shifted(padded: np.ndarray, down: int, right: int) -> np.ndarray:
+    """What lies so many pixels further down and right, without the padding of _REACH on all sides."""
+    height, width = padded.shape
+    return padded[_REACH + down : height - _REACH + down, _REACH + right : width - _REACH + right]
 
 
 def _ring_offsets() -> list[tuple[int, int]]:

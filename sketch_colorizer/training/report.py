@@ -1,7 +1,7 @@
 """Reports of an evaluation: the table on screen, a Markdown report, a page with plots and sheets for one minute."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,26 @@ _VIEWS = {
     "likelihood_painted": "the predicted distribution, painted cells",
     "likelihood_whole": "the predicted distribution, all cells",
 }
+_SHORT_LABELS = {
+    "ciede2000": "dE00",
+    "auc_balanced": "AuC bal",
+    "chroma_ratio": "chroma",
+    "colorfulness_ratio": "colour",
+}
+_SHORT_LABELS |= {"hue_error": "hue", "histogram_distance": "hist", "nll": "NLL"}
 _ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1"}
 
 
 def print_report(results: dict[str, Any], console: Console | None = None) -> None:
     """The headline figures of every group, and the differences to the other systems, on screen."""
     console = console or Console()
+    console.print(_preamble(results), highlight=False)
     for group in _groups(results):
-        table = Table(title=_title(results, group), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-        header, *rows = headline_rows(results, group, figure=_short_figure)
-        table.add_column(header[0])
+        table = Table(title=_title(results, group), title_justify="left", box=SIMPLE_HEAD, padding=0)
+        header, *rows = headline_rows(results, group, labels=_SHORT_LABELS, figure=_short_figure)
+        table.add_column(header[0], overflow="fold", min_width=6)
         for cell in header[1:]:
-            table.add_column(cell, justify="right", overflow="fold")
+            table.add_column(cell, justify="right", min_width=6)
         for row in rows:
             table.add_row(*row, style="bold" if row[0] == results["model"] else None)
         console.print(table)
@@ -63,12 +71,16 @@ def write_report(evaluation: Any, directory: str | Path) -> Path:
 
 
 def headline_rows(
-    results: dict[str, Any], group: str, *, figure: Callable[[dict | None, int], str] | None = None
+    results: dict[str, Any],
+    group: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    figure: Callable[[dict | None, int], str] | None = None,
 ) -> list[list[str]]:
     """The headline table of one group as text: a header, then a row for each system, figures with their intervals."""
-    figure = figure or _figure
+    figure, labels = figure or _figure, labels or {}
     chosen = [(view, metric) for view, metric in HEADLINE if _anyone_has(results, group, view, metric)]
-    rows = [["system", *(f"{STATISTICS[view][metric].label} {_arrow(view, metric)}" for view, metric in chosen)]]
+    rows = [["system", *(f"{labels.get(m, STATISTICS[v][m].label)} {_arrow(v, m)}" for v, m in chosen)]]
     for name, entry in results["systems"].items():
         figures = entry["groups"][group]
         rows.append([name, *(figure(figures.get(v, {}).get(m), _DIGITS.get(m, 3)) for v, m in chosen)])

@@ -81,7 +81,7 @@ def load_system(
     return pipeline_system(
         pipeline,
         name=name or ("embedded" if source is None else Path(source).name or source),
-        source="embedded" if source is None else str(source),
+        source="embedded" if source is None else Path(source).name if Path(source).is_dir() else source,
         style=style,
         temperature=temperature,
         working_size=working_size,

@@ -1,0 +1,143 @@
+"""Where the work runs: in this process, on all cores, or on a Ray cluster; the same function, the same results."""
+
+import multiprocessing
+import os
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+import cv2
+import pyarrow as pa
+
+ENGINES = ("pool", "process", "ray")
+_MAX_DEATHS = 3  # of workers that had nothing else to do than one task
+_RAY_BLOCKS = 20_000
+
+
+class EngineSettings(NamedTuple):
+    """Where to work: `workers` of a pool or of a Ray started here (None: all cores), `address` of a Ray cluster."""
+
+    engine: str = "pool"
+    workers: int | None = None
+    address: str | None = None
+
+    def check(self) -> None:
+        """Raise ValueError for what cannot be."""
+        if self.engine not in ENGINES:
+            raise ValueError(f"the engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(f"--address belongs to --engine ray, got --engine {self.engine}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"there must be at least 1 worker, got {self.workers}")
+        if self.engine == "ray":
+            _import_ray()
+
+
+class WorkerDied(NamedTuple):
+    """What is left of a task whose worker was killed again and again."""
+
+    task: Any
+
+
+def run_tasks(function: Callable[[Any], Any], tasks: Iterable[Any], settings: EngineSettings) -> Iterator[Any]:
+    """Results of `function` over the tasks, in any order. A task whose worker is killed is given to another one.
+
+    Function, tasks and results must pickle; what the function raises is raised here.
+    """
+    tasks = list(tasks)
+    if not tasks:
+        return iter(())
+    if settings.engine == "ray":
+        return _run_on_ray(function, tasks, settings)
+    workers = min(settings.workers or len(os.sched_getaffinity(0)), len(tasks))
+    return map(function, tasks) if settings.engine == "process" else _run_in_pool(function, tasks, workers)
+
+
+def _run_in_pool(function: Callable[[Any], Any], tasks: list[Any], workers: int) -> Iterator[Any]:
+    suspects: list[Any] = []
+    yield from _drain(function, deque(tasks), workers, suspects.extend)
+    for task in suspects:  # alone, so that it is known whose fault it is
+        for _ in range(_MAX_DEATHS):
+            died: list[Any] = []
+            yield from _drain(function, deque([task]), 1, died.extend)
+            if not died:
+                break
+        else:
+            yield WorkerDied(task)
+
+
+def _drain(
+    function: Callable[[Any], Any], waiting: deque[Any], workers: int, on_death: Callable[[list[Any]], None]
+) -> Iterator[Any]:
+    """Work through a queue; when a worker dies, hand over what was under way and go on with fresh ones."""
+    while waiting:
+        running: dict[Any, Any] = {}
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * workers:
+                    running[pool.submit(function, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    del running[future]
+                    yield result
+        except BrokenProcessPool:
+            on_death(list(running.values()))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One core for each worker, and no worker that outlives its parent."""
+    _use_one_core()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _use_one_core() -> None:
+    cv2.setNumThreads(1)
+    pa.set_cpu_count(1)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise ValueError("--engine ray needs Ray: pip install 'sketch-colorizer[ray]'") from None
+    return ray
+
+
+def _run_on_ray(function: Callable[[Any], Any], tasks: list[Any], settings: EngineSettings) -> Iterator[Any]:
+    ray = _import_ray()
+    started_here = not ray.is_initialized()
+    if started_here:
+        local = {} if settings.address else {"num_cpus": settings.workers, "include_dashboard": False}
+        ray.init(address=settings.address, log_to_driver=False, logging_level="warning", **local)
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        rows = [{"task": pickle.dumps(task)} for task in tasks]
+        todo = ray.data.from_items(rows, override_num_blocks=min(len(rows), _RAY_BLOCKS))
+        for row in todo.map(_RayTask(function)).iter_rows():
+            yield pickle.loads(row["result"])
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+class _RayTask:
+    """The function as Ray Data wants it: from a row to a row."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        _use_one_core()
+        return {"result": pickle.dumps(self.function(pickle.loads(row["task"])))}
