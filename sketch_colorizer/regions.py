@@ -17,7 +17,7 @@ from torch import Tensor
 
 WORKING_PIXELS = 2_200_000  # larger drawings are segmented at a whole fraction of their size
 CUT_STRENGTH = 12.0  # (shared ink / opening) * (width of the narrower side / width of the opening) of a cut that stands
-MIN_NECK = 1.5  # a core must be this many times wider than the opening that parts it from the rest
+MIN_NECK = 1.5  # a basin must be this many times wider, and a pixel, than the opening that parts it from the rest
 DOT_SIZE = 0.012  # of the longest side; ink specks up to this extent are texture, no outline
 TEXTURE_REACH = 2.5  # pixels; a crowd of closed cells no wider than four pixels is texture too
 TEXTURE_CROWD = 16
@@ -65,8 +65,9 @@ def ink_mask(line_art: np.ndarray) -> np.ndarray:
     darkness, so that soft edges do not make lines thick.
     """
     height, width = line_art.shape
-    cells = cv2.resize(line_art, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
-    paper = cv2.dilate(cells, np.ones((5, 5), np.uint8))
+    cell = max(8, max(line_art.shape) // 128)
+    cells = cv2.resize(line_art, (-(-width // cell), -(-height // cell)), interpolation=cv2.INTER_AREA)
+    paper = cv2.morphologyEx(cells, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     paper = np.maximum(paper, paper.max() // 2)  # the inside of a large black area is no paper
     darkness = cv2.subtract(cv2.resize(paper, (width, height)), line_art)
     noise = int(np.median(darkness[::3, ::3]))
@@ -156,7 +157,7 @@ def _join_shallow(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
         low, high = np.where(is_swapped, second, first), np.where(is_swapped, first, second)
         widest = np.zeros(len(top), np.float32)
         np.maximum.at(widest, low, neck)
-        joins = (neck == widest[low]) & (top[low] < MIN_NECK * neck)
+        joins = (neck == widest[low]) & (top[low] < MIN_NECK * neck + 1)
         if not joins.any():
             break
         target = np.arange(len(top))

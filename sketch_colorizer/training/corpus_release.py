@@ -177,7 +177,7 @@ class ColorHistogram:
 
 
 def read_color_histogram(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (32768,) and summed sRGB 0..255 (32768, 3) of all training pixels. FileNotFoundError where there are none."""
+    """Counts (32768,) and summed sRGB 0..255 (32768, 3) of all training pixels. FileNotFoundError without them."""
     histogram = ColorHistogram.read(Path(folder) / HISTOGRAM_FILE)
     return histogram.counts, histogram.sums
 

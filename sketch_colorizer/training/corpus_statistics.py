@@ -74,7 +74,7 @@ class Census:
 
 
 def describe_colors(counts: np.ndarray, sums: np.ndarray) -> dict[str, Any]:
-    """Shares of a colour histogram: white paper, paint, hues from 0 degrees (a > 0) upwards, lightness from 0 to 100."""
+    """Shares of a colour histogram: paint, grey, hues from 0 degrees (a > 0) upwards, lightness from 0 to 100."""
     lab, weights = cell_colors(counts, sums)
     chroma = np.hypot(lab[:, 1], lab[:, 2])
     hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360

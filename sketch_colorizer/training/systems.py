@@ -117,6 +117,7 @@ def pipeline_system(
         "temperature": (processor.temperature if temperature is None else temperature) if classifies else None,
         "decode_rebalancing": model.config.decode_rebalancing if classifies else None,
         "paper_threshold": processor.paper_threshold if classifies else None,
+        "guidance": processor.guidance if classifies else None,
         "working_size": working_size or processor.working_size,
         "color_space": model.config.color_space if classifies else None,
         "num_bins": model.quantizer.num_bins if classifies else None,
