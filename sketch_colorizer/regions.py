@@ -15,7 +15,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-WORKING_PIXELS = 2_200_000  # larger drawings are segmented at a whole fraction of their size
+WORKING_PIXELS = 2_500_000  # larger drawings are segmented at a whole fraction of their size
 CUT_STRENGTH = 12.0  # (shared ink / opening) * (width of the narrower side / width of the opening) of a cut that stands
 MIN_NECK = 1.5  # a basin must be this many times wider, and a pixel, than the opening that parts it from the rest
 DOT_SIZE = 0.012  # of the longest side; ink specks up to this extent are texture, no outline
@@ -70,7 +70,8 @@ def ink_mask(line_art: np.ndarray) -> np.ndarray:
     paper = cv2.morphologyEx(cells, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     paper = np.maximum(paper, paper.max() // 2)  # the inside of a large black area is no paper
     darkness = cv2.subtract(cv2.resize(paper, (width, height)), line_art)
-    noise = int(np.median(darkness[::3, ::3]))
+    step = max(1, min(line_art.shape) // 256)
+    noise = int(np.median(darkness[::step, ::step]))
     floor = min(18 + 3 * noise, 64)
     threshold = np.clip(0.4 * np.arange(256), floor, 64).astype(np.uint8)  # by the darkest neighbour
     return cv2.compare(darkness, cv2.LUT(cv2.dilate(darkness, np.ones((5, 5), np.uint8)), threshold), cv2.CMP_GT) & 1
@@ -119,39 +120,47 @@ def _basins(distance: np.ndarray, radius: float) -> np.ndarray:
     Each pixel follows the steepest ascent of `distance` to a summit, or to a part of the paper wider than `radius`.
     """
     height, width = distance.shape
-    # The level in 12 bits, and in 4 bits a code that differs within any 3x3 pixels: it tells which neighbour is highest.
+    # Twelve bits of level and four of a code that differs within any 3x3 pixels and so tells which of them is highest.
     code = (np.arange(height, dtype=np.uint16) % 3 * 3)[:, None] + np.arange(width, dtype=np.uint16) % 3
     key = np.minimum(distance * (4095 / radius), 4095).astype(np.uint16) << 4 | code
-    own, best = np.divmod(np.arange(9)[:, None], 3), np.divmod(np.arange(16)[None], 3)
-    step_y, step_x = ((there - here + 1) % 3 - 1 for here, there in zip(own, best, strict=True))
-    steps = (step_y * width + step_x).astype(np.int32)
-    summit = steps[code, cv2.dilate(key, _SQUARE) & 15].ravel() + np.arange(distance.size, dtype=np.int32)
-    while True:
-        higher = summit[summit]
-        if np.array_equal(higher, summit):
-            break
-        summit = higher
-    count, number = cv2.connectedComponents(cv2.compare(distance, radius, cv2.CMP_GT), connectivity=8)
-    shallow = np.flatnonzero((summit == np.arange(distance.size)) & (number.ravel() == 0) & (distance.ravel() > 0))
-    number.ravel()[shallow] = np.arange(count, count + len(shallow))
-    return np.where(distance > 0, number.ravel()[summit].reshape(distance.shape), 0)
+    own_and_best = (code << 4 | cv2.dilate(key, _SQUARE) & 15).astype(np.uint8)
+    count, labels = cv2.connectedComponents(cv2.compare(distance, radius, cv2.CMP_GT), connectivity=8)
+    flat = labels.ravel()
+    narrow = np.flatnonzero((flat == 0) & (distance.ravel() > 0))
+    summit = np.arange(distance.size, dtype=np.int32)
+    summit[narrow] += _ascents(width)[own_and_best.ravel()[narrow]]
+    climbing = narrow
+    while len(climbing):
+        here = summit[climbing]
+        there = summit[here]
+        summit[climbing] = there
+        climbing = climbing[there != here]
+    summit = summit[narrow]
+    tops = narrow[summit == narrow]
+    flat[tops] = np.arange(count, count + len(tops))
+    flat[narrow] = flat[summit]
+    return labels
+
+
+def _ascents(width: int) -> np.ndarray:
+    """By 16 * (the code of a pixel) + (the code of its highest neighbour): how far away that is in the flat image."""
+    (own_y, own_x), (best_y, best_x) = np.divmod(np.arange(9)[:, None], 3), np.divmod(np.arange(16), 3)
+    return (((best_y - own_y + 1) % 3 - 1) * width + (best_x - own_x + 1) % 3 - 1).astype(np.int32).ravel()
 
 
 def _join_shallow(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Join basins across narrowings that are none: each to the neighbour behind its widest opening, 0 stays ink.
 
-    What stays apart is MIN_NECK times wider than the openings around it. Marks of less than ten pixels become ink.
+    What stays apart is MIN_NECK times wider than the openings around it. Basins of less than ten pixels become ink.
     """
     flat, height = labels.ravel(), distance.ravel()
     first, second = _border_pixels(labels)
-    on_paper = (flat[first] > 0) & (flat[second] > 0)
+    on_paper = (height[first] > 0) & (height[second] > 0)
     first, second = first[on_paper], second[on_paper]
     neck = np.maximum(height[first], height[second])
     first, second = flat[first], flat[second]
-    top = np.zeros(int(flat.max()) + 1, np.float32)
-    peaks = np.flatnonzero((distance >= cv2.dilate(distance, _SQUARE)).ravel())
-    np.maximum.at(top, flat[peaks], height[peaks])
-    total = np.arange(len(top))
+    top = _highest(labels, distance)
+    total = np.arange(len(top), dtype=np.int32)
     while True:
         is_swapped = (top[first] > top[second]) | ((top[first] == top[second]) & (first > second))
         low, high = np.where(is_swapped, second, first), np.where(is_swapped, first, second)
@@ -160,19 +169,38 @@ def _join_shallow(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
         joins = (neck == widest[low]) & (top[low] < MIN_NECK * neck + 1)
         if not joins.any():
             break
-        target = np.arange(len(top))
+        target = np.arange(len(top), dtype=np.int32)
         target[low[joins]] = high[joins]
-        group = _components(len(top), np.arange(len(top)), target)
-        total, wider = group[total], np.zeros(group.max() + 1, np.float32)
-        np.maximum.at(wider, group, top)
-        first, second, top = group[first], group[second], wider
+        group = _follow(target)
+        total, low_top = group[total], top
+        top = np.zeros(int(group.max()) + 1, np.float32)
+        np.maximum.at(top, group, low_top)
+        first, second = group[first], group[second]
         differ = first != second
         first, second, neck = first[differ], second[differ], neck[differ]
-    joined = total.astype(np.int32)[labels]
+    joined = total[labels]
     size = np.bincount(joined.ravel())
     stays = size > 9
     stays[total[0]] = False
     return (np.cumsum(stays) * stays).astype(np.int32)[joined]
+
+
+def _highest(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """The greatest distance in each region."""
+    peaks = np.flatnonzero((distance >= cv2.dilate(distance, _SQUARE)).ravel())
+    top = np.zeros(int(labels.max()) + 1, np.float32)
+    np.maximum.at(top, labels.ravel()[peaks], distance.ravel()[peaks])
+    return top
+
+
+def _follow(target: np.ndarray) -> np.ndarray:
+    """Number the trees of a forest in which node i hangs from target[i], and a root from itself: 0..n-1 for each node."""
+    while True:
+        further = target[target]
+        if np.array_equal(further, target):
+            break
+        target = further
+    return (np.cumsum(target == np.arange(len(target))) - 1).astype(np.int32)[target]
 
 
 def _border_pixels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,19 +229,10 @@ def _graph(labels: np.ndarray, ink: np.ndarray, distance: np.ndarray) -> _Graph:
     first, second = _border_pixels(labels)
     is_inked = (ink.ravel()[first] | ink.ravel()[second]).astype(np.float64)
     neck = np.maximum(height[first], height[second]) * (1 - is_inked)
-    count = int(labels.max()) + 1
-    peaks = np.flatnonzero((distance >= cv2.dilate(distance, _SQUARE)).ravel())
-    reach = np.zeros(count)
-    np.maximum.at(reach, flat[peaks], height[peaks])
-    area = np.bincount(flat, minlength=count) - np.bincount(labels[ink > 0], minlength=count)
+    reach = _highest(labels, distance)
+    area = np.bincount(flat, minlength=len(reach)) - np.bincount(labels[ink > 0], minlength=len(reach))
     pairs = np.stack([flat[first], flat[second]])
-    return _contract(_Graph(pairs, is_inked, 1 - is_inked, neck, reach, area), np.arange(count))
-
-
-def _components(count: int, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The number of the connected component of each of `count` nodes."""
-    links = sp.coo_array((np.ones(len(source), np.int8), (source, target)), shape=(count, count))
-    return connected_components(links, directed=False)[1]
+    return _contract(_Graph(pairs, is_inked, 1 - is_inked, neck, reach, area), np.arange(len(reach)))
 
 
 def _contract(graph: _Graph, group: np.ndarray) -> _Graph:
@@ -227,12 +246,6 @@ def _contract(graph: _Graph, group: np.ndarray) -> _Graph:
     np.maximum.at(reach, group, graph.reach)
     inked, opening = (np.bincount(edge, part[is_border], len(keys)) for part in (graph.inked, graph.opening))
     return _Graph(np.stack([keys // count, keys % count]), inked, opening, neck, reach, np.bincount(group, graph.area))
-
-
-def _join(graph: _Graph, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, _Graph]:
-    """Join regions source[i] and target[i]: (the new number of each region, the new graph)."""
-    group = _components(len(graph.area), source, target)
-    return group, _contract(graph, group)
 
 
 def _undo_weak_cuts(graph: _Graph, wide: float) -> tuple[np.ndarray, _Graph]:
@@ -251,8 +264,8 @@ def _undo_weak_cuts(graph: _Graph, wide: float) -> tuple[np.ndarray, _Graph]:
             weak = weak[np.argsort(-support[weak], kind="stable")]
             target = np.arange(len(graph.area))
             target[narrow[weak]] = other[weak]  # the last one, the weakest, wins
-            group, graph = _join(graph, np.arange(len(target)), target)
-            total = group[total]
+            group = _follow(target)
+            total, graph = group[total], _contract(graph, group)
     return total, graph
 
 
@@ -265,12 +278,21 @@ def _join_texture(graph: _Graph, reach: float) -> tuple[np.ndarray, _Graph]:
     length = graph.inked + graph.opening
     is_cell = graph.reach <= reach
     both = is_cell[graph.pairs].all(axis=0)
-    border, shared = (np.bincount(graph.pairs[:, by].ravel(), np.tile(length[by], 2), count) for by in (length > 0, both))
+    border, shared = (
+        np.bincount(graph.pairs[:, by].ravel(), np.tile(length[by], 2), count) for by in (length > 0, both)
+    )
     is_inner = is_cell & (shared >= TEXTURE_SHARE * border)
-    both = is_inner[graph.pairs].all(axis=0)
-    crowd = _components(count, *graph.pairs[:, both])
+    pairs = graph.pairs[:, is_inner[graph.pairs].all(axis=0)]
+    crowd = _components(count, pairs)
     is_crowd = np.bincount(crowd) >= TEXTURE_CROWD
-    return _join(graph, *graph.pairs[:, both & is_crowd[crowd[graph.pairs[0]]]])
+    group = _components(count, pairs[:, is_crowd[crowd[pairs[0]]]])
+    return group, _contract(graph, group)
+
+
+def _components(count: int, pairs: np.ndarray) -> np.ndarray:
+    """The number of the connected component of each of `count` nodes."""
+    links = sp.coo_array((np.ones(pairs.shape[1], np.int8), tuple(pairs)), shape=(count, count))
+    return connected_components(links, directed=False)[1]
 
 
 def _absorb_small(graph: _Graph, area: float, reach: float) -> tuple[np.ndarray, _Graph]:
@@ -291,8 +313,8 @@ def _absorb_small(graph: _Graph, area: float, reach: float) -> tuple[np.ndarray,
         order = np.lexsort((border, ~is_small[target]))
         goes_to = np.arange(len(graph.area))
         goes_to[source[order]] = target[order]
-        group, graph = _join(graph, np.arange(len(goes_to)), goes_to)
-        total = group[total]
+        group = _follow(goes_to)
+        total, graph = group[total], _contract(graph, group)
 
 
 def _shrink_ink(ink: np.ndarray, factor: int) -> np.ndarray:
@@ -303,21 +325,35 @@ def _shrink_ink(ink: np.ndarray, factor: int) -> np.ndarray:
     return np.ascontiguousarray(spread[::factor, ::factor])
 
 
-def _carry_up(labels: np.ndarray, ink: np.ndarray, factor: int) -> np.ndarray:
+def _carry_up(labels: np.ndarray, ink: np.ndarray, factor: int, *, strip: int = 64) -> np.ndarray:
     """Labels of a shrunk drawing at its full size: sure where a cell is all paper, grown from there along the lines."""
-    height, width = ink.shape
-    size = (labels.shape[1] * factor, labels.shape[0] * factor)
     numbers = (labels + 1).astype(np.uint16)
     sure = np.where(_shrink_ink(ink, factor) > 0, 0, numbers).astype(np.uint16)
-    grown = cv2.resize(sure, size, interpolation=cv2.INTER_NEAREST)[:height, :width].copy()
-    paper = 255 * (1 - ink)
-    for mask in [paper] * (factor + 1) + [None] * factor:
-        is_open = cv2.compare(grown, 0, cv2.CMP_EQ)
-        is_open = is_open if mask is None else cv2.bitwise_and(is_open, mask)
-        cv2.copyTo(cv2.dilate(grown, _CROSS), is_open, grown)
-    coarse = cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST)[:height, :width]
-    cv2.copyTo(coarse, cv2.compare(grown, 0, cv2.CMP_EQ), grown)
-    return grown.astype(np.int32) - 1
+    full = np.empty(ink.shape, np.int32)
+    halo = 3  # cells; the growth reaches 2 * factor + 1 pixels
+    for top in range(0, len(labels), strip):
+        first = max(0, top - halo)
+        cells = slice(first, top + strip + halo)
+        here = slice(top * factor, (top + strip) * factor)
+        paper = 1 - ink[first * factor : (top + strip + halo) * factor]
+        grown = _grow(_repeat(sure[cells], factor, paper.shape), paper, factor)
+        cv2.copyTo(_repeat(numbers[cells], factor, paper.shape), cv2.compare(grown, 0, cv2.CMP_EQ), grown)
+        np.subtract(grown[(top - first) * factor :][: strip * factor], 1, out=full[here], dtype=np.int32)
+    return full
+
+
+def _grow(marks: np.ndarray, paper: np.ndarray, factor: int) -> np.ndarray:
+    """Grow uint16 marks into unmarked pixels: first over the paper of a cell, then into the ink from both sides."""
+    for over in [paper] * (factor + 1) + [None] * factor:
+        is_free = cv2.compare(marks, 0, cv2.CMP_EQ)
+        cv2.copyTo(cv2.dilate(marks, _CROSS), is_free if over is None else is_free & -over, marks)
+    return marks
+
+
+def _repeat(cells: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Each cell as a square of factor x factor pixels, cut to `shape`."""
+    size = cells.shape[1] * factor, cells.shape[0] * factor
+    return np.ascontiguousarray(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST)[: shape[0], : shape[1]])
 
 
 def pool_by_region(values: Tensor, labels: np.ndarray, line_art: np.ndarray) -> Tensor:

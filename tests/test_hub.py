@@ -116,7 +116,8 @@ def models(tmp_path_factory) -> dict[str, Path]:
     foreign = folder / "foreign"
     foreign.mkdir()
     (foreign / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
-    (foreign / "model.safetensors").write_bytes((folder / "regression" / "model.safetensors").read_bytes())
+    for name in ("model.safetensors", "preprocessor_config.json", "README.md"):
+        (foreign / name).write_bytes((folder / "regression" / name).read_bytes())
     return {path.name: path for path in folder.iterdir()}
 
 
@@ -205,7 +206,7 @@ def _written(folder: Path, **files: str) -> Path:
             {"README__md": "---\nlicense: mit\nconfigs:\n- data_files: data/*.parquet\n---\n"},
             r"names the data data/\*.parquet",
         ),
-        (model_publication, {"config__json": '{"model_type": "bert"}'}, "model.safetensors"),
+        (model_publication, {"model__safetensors": ""}, "config.json"),
     ],
 )
 def test_a_folder_that_cannot_be_published_says_why(tmp_path, publication, files, message):

@@ -56,10 +56,11 @@ def test_missing_or_swapped_markers_are_refused(update_readme, text):
 
 
 def test_readme_shows_what_was_measured(update_readme):
-    readme = (ROOT / "README.md").read_text()
-    if update_readme.START not in readme:
-        pytest.skip("README has no block of figures")
-    evaluation, benchmarks = (
-        json.loads((ROOT / "docs" / f"{name}.json").read_text()) for name in ("evaluation", "benchmarks")
+    readme, files = (
+        (ROOT / "README.md").read_text(),
+        [ROOT / "docs" / f"{n}.json" for n in ("evaluation", "benchmarks")],
     )
+    if not any(file.is_file() for file in files):
+        pytest.skip("nothing was measured yet: docs/evaluation.json and docs/benchmarks.json are missing")
+    evaluation, benchmarks = (json.loads(file.read_text()) for file in files)
     assert update_readme.with_figures(readme, update_readme.figures(evaluation, benchmarks)) == readme

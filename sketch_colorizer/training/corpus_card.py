@@ -14,7 +14,7 @@ from .corpus_statistics import UNKNOWN
 TEMPLATE = Path(__file__).with_name("dataset_card.md")
 PLOT_FILE = "colors.png"
 HUES = (
-    *("pink and red", "orange", "yellow-orange", "yellow", "yellow-green", "green"),
+    *("pink", "red and orange", "orange and brown", "yellow", "yellow-green", "green"),
     *("green-blue", "cyan", "sky blue", "blue", "violet", "magenta"),
 )
 _HUB_LICENSES = {

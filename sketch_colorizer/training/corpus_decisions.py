@@ -13,7 +13,7 @@ from .corpus_fingerprints import FINGERPRINT_BYTES, find_twins
 SPLITS = ("train", "validation")
 TRAIN, VALIDATION, DUPLICATE, NEAR_DUPLICATE = range(4)
 OUTCOMES = (*SPLITS, "duplicate", "near_duplicate")
-_COLUMNS = ["reason", "sha256", "fingerprint", "pair", "pixels", "stored_bytes", "source"]
+_COLUMNS = ["reason", "sha256", "fingerprint", "pair", "license", "pixels", "stored_bytes", "source"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Candidates:
     sha256: np.ndarray  # (N,) of 32 bytes
     look: np.ndarray  # hash of the fingerprint
     has_lines: np.ndarray
+    has_license: np.ndarray
     pixels: np.ndarray
     stored_bytes: np.ndarray
     held_out: np.ndarray
@@ -83,6 +84,7 @@ def read_candidates(drafts: Sequence[Path], settings: SplitSettings, scratch: Pa
             columns["sha256"].append(np.array(digests, "S32"))
             columns["look"].append(np.frombuffer(b"".join(looks), np.uint64))
             columns["has_lines"].append(np.array([pair == "kept" for pair in kept["pair"]], bool))
+            columns["has_license"].append(np.array([bool(name) for name in kept["license"]], bool))
             columns["pixels"].append(np.array(kept["pixels"], np.int64))
             columns["stored_bytes"].append(np.array(kept["stored_bytes"], np.int64))
             columns["held_out"].append(np.array([settings.holds_out(*pair) for pair in pairs], bool))
@@ -96,7 +98,7 @@ def decide(candidates: Candidates, settings: SplitSettings, *, kept_before: np.n
     """Drop all but one of each set of twins, and split the rest; the order in which workers finished plays no part.
 
     Of twins stays the one that an earlier build kept (`kept_before`: its sha256), else one with real line art, else
-    the one with most pixels, else the first of the plan. Nobody who stays has a twin that stays, in either split.
+    one with a licence, else the one with most pixels, else the first of the plan. Nobody who stays has a twin that stays, in either split.
     """
     outcome = np.where(candidates.held_out, VALIDATION, TRAIN).astype(np.int8)
     winner = np.full(len(candidates), -1, np.int64)
@@ -121,7 +123,8 @@ def decide(candidates: Candidates, settings: SplitSettings, *, kept_before: np.n
 def _rank(candidates: Candidates, kept_before: np.ndarray | None) -> np.ndarray:
     """Position of each candidate in the order of preference, (N,)."""
     before = np.isin(candidates.sha256, np.empty(0, "S32") if kept_before is None else kept_before)
-    order = np.lexsort((-candidates.pixels, ~candidates.has_lines, ~before))  # stable: ties stay in the plan's order
+    preference = (-candidates.pixels, ~candidates.has_license, ~candidates.has_lines, ~before)
+    order = np.lexsort(preference)  # by the last first; stable, so that ties stay in the order of the plan
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return rank
