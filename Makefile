@@ -10,7 +10,7 @@ demo: .venv/demo
 	.venv/bin/sketch-colorizer colorize $(EXAMPLE) --output $(notdir $(basename $(EXAMPLE)))_colorized.png --overwrite
 
 test: .venv/test lint
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/test
 	.venv/bin/ruff check .

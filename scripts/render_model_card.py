@@ -30,8 +30,8 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--template", type=Path, default=ROOT / "hub_cards/model_card.md", help="template")
-    parser.add_argument("--evaluation", type=Path, default=ROOT / "docs/results/evaluation.json", help="results.json")
-    parser.add_argument("--training", type=Path, default=ROOT / "docs/results/training.json", help="summarize_training")
+    parser.add_argument("--evaluation", type=Path, default=ROOT / "docs/evaluation.json", help="results.json")
+    parser.add_argument("--training", type=Path, default=ROOT / "docs/training.json", help="summarize_training")
     parser.add_argument("--output", type=Path, default=ROOT / "sketch_colorizer/weights/README.md", help="the card")
     parser.add_argument("--dataset", action="append", default=[], help="id of a training data set on the Hub")
     parser.add_argument("--plot", help="file name of a picture of the results that lies beside the card")

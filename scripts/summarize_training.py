@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--hardware", required=True, help="what it ran on, in words")
     parser.add_argument("--watts", type=float, required=True, help="power of the whole machine, measured or assumed")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/training.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs/training.json")
     return parser
 
 

@@ -25,6 +25,7 @@ TEXTURE_SHARE = 0.75
 WIDE_GAP = 0.01  # half width, of the longest side, from which an opening needs more support the wider it is
 MAX_REGIONS = 4096
 PAPER = 192  # grey from which a pixel shows colour and counts in a mean
+POOLED_CHANNELS = 32  # at a time, so that they are transposed within the cache
 _SQUARE = np.ones((3, 3), np.uint8)
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
@@ -81,6 +82,8 @@ def _segment(ink: np.ndarray, max_gap: float, min_size: float) -> np.ndarray:
     """Labels of a drawing that is given as a mask of ink and small enough to be handled as it is."""
     side = min(max(ink.shape), 3 * min(ink.shape))  # of a strip, what a drawing of its height would measure
     ink = _without_dots(ink, DOT_SIZE * side)
+    if not ink.any():  # blank paper is one region
+        return np.zeros(ink.shape, np.int32)
     ink = _tight(ink)
     distance = cv2.distanceTransform(1 - ink, cv2.DIST_L2, 5)
     labels = _basins(distance, (max(max_gap * side, 3) + 1) / 2)
@@ -129,13 +132,7 @@ def _basins(distance: np.ndarray, radius: float) -> np.ndarray:
     narrow = np.flatnonzero((flat == 0) & (distance.ravel() > 0))
     summit = np.arange(distance.size, dtype=np.int32)
     summit[narrow] += _ascents(width)[own_and_best.ravel()[narrow]]
-    climbing = narrow
-    while len(climbing):
-        here = summit[climbing]
-        there = summit[here]
-        summit[climbing] = there
-        climbing = climbing[there != here]
-    summit = summit[narrow]
+    summit = _roots(summit)[narrow]
     tops = narrow[summit == narrow]
     flat[tops] = np.arange(count, count + len(tops))
     flat[narrow] = flat[summit]
@@ -171,7 +168,7 @@ def _join_shallow(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
             break
         target = np.arange(len(top), dtype=np.int32)
         target[low[joins]] = high[joins]
-        group = _follow(target)
+        group = _trees(target)
         total, low_top = group[total], top
         top = np.zeros(int(group.max()) + 1, np.float32)
         np.maximum.at(top, group, low_top)
@@ -193,14 +190,19 @@ def _highest(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return top
 
 
-def _follow(target: np.ndarray) -> np.ndarray:
-    """Number the trees of a forest in which node i hangs from target[i], and a root from itself: 0..n-1 for each node."""
+def _roots(target: np.ndarray) -> np.ndarray:
+    """The root above each node of a forest in which node i hangs from target[i], and a root from itself."""
     while True:
-        further = target[target]
-        if np.array_equal(further, target):
-            break
-        target = further
-    return (np.cumsum(target == np.arange(len(target))) - 1).astype(np.int32)[target]
+        higher = target[target]
+        if np.array_equal(higher, target):
+            return target
+        target = higher
+
+
+def _trees(target: np.ndarray) -> np.ndarray:
+    """The number of the tree of each node of such a forest."""
+    is_root = target == np.arange(len(target))
+    return (np.cumsum(is_root) - 1).astype(np.int32)[_roots(target)]
 
 
 def _border_pixels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -264,7 +266,7 @@ def _undo_weak_cuts(graph: _Graph, wide: float) -> tuple[np.ndarray, _Graph]:
             weak = weak[np.argsort(-support[weak], kind="stable")]
             target = np.arange(len(graph.area))
             target[narrow[weak]] = other[weak]  # the last one, the weakest, wins
-            group = _follow(target)
+            group = _trees(target)
             total, graph = group[total], _contract(graph, group)
     return total, graph
 
@@ -313,7 +315,7 @@ def _absorb_small(graph: _Graph, area: float, reach: float) -> tuple[np.ndarray,
         order = np.lexsort((border, ~is_small[target]))
         goes_to = np.arange(len(graph.area))
         goes_to[source[order]] = target[order]
-        group = _follow(goes_to)
+        group = _trees(goes_to)
         total, graph = group[total], _contract(graph, group)
 
 
@@ -365,9 +367,9 @@ def pool_by_region(values: Tensor, labels: np.ndarray, line_art: np.ndarray) -> 
     counts = count_by_cell(labels, line_art, values.shape[-2:])
     weights = (counts / counts.sum(axis=1)[:, None]).tocsr().astype(np.float32)
     pooled = np.empty((len(values), weights.shape[0]), np.float32)
-    for first in range(0, len(values), 16):  # 16 floats are a line of the cache
-        channels = values[first : first + 16].detach().float().cpu().flatten(1).T.contiguous()
-        pooled[first : first + 16] = (weights @ channels.numpy()).T
+    for first in range(0, len(values), POOLED_CHANNELS):
+        channels = values[first : first + POOLED_CHANNELS].detach().float().cpu().flatten(1).numpy()
+        pooled[first : first + POOLED_CHANNELS] = (weights @ cv2.transpose(channels)).T
     return torch.from_numpy(pooled.T.copy()).to(values)
 
 

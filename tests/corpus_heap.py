@@ -1,4 +1,4 @@
-"""A heap of made-up pictures for the tests of the corpus: small, colourful, all different, and a few that are broken."""
+"""A heap of made-up pictures for the tests of the corpus: small, colourful, all different, and some that are broken."""
 
 import hashlib
 import io

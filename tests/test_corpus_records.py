@@ -35,7 +35,7 @@ def test_a_record_follows_from_the_bytes_alone():
     assert make_record(data, SMALL) != make_record(encoded(paint(2)), SMALL)
 
 
-@pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200), (64, 64), (50, 40), (201, 67)])
+@pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200), (64, 64), (50, 40), (131, 67)])
 def test_the_longest_side_shrinks_to_the_size_and_nothing_is_enlarged(width, height):
     picture = stored(encoded(paint(1, width, height)))
     scale = min(1, 64 / max(width, height))
@@ -63,7 +63,7 @@ def test_what_is_transparent_becomes_white():
     assert right[:, 4:].mean() < 200
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "P", "RGBA", "YCbCr", "LAB"])
+@pytest.mark.parametrize("mode", ["CMYK", "P", "RGBA", "LAB"])
 def test_every_mode_is_read(mode):
     picture = smooth().quantize(200) if mode == "P" else smooth()
     if mode == "LAB":
@@ -84,14 +84,17 @@ def test_deep_grey_is_read_at_its_range():
 
 
 def test_a_colour_profile_is_applied():
-    swapped = ImageCms.profileToProfile(smooth(), ImageCms.createProfile("sRGB"), _wide_profile())
-    data = encoded(swapped, icc_profile=_wide_profile().tobytes())
-    assert psnr(np.asarray(swapped), np.asarray(smooth())) < 30
-    assert psnr(np.asarray(decode(open_header(data, max_pixels=10**6), side=80)), np.asarray(smooth())) > 35
+    muted = smooth().point(lambda value: 100 + value // 4)
+    elsewhere = ImageCms.profileToProfile(muted, ImageCms.createProfile("sRGB"), _other_profile())
+    assert psnr(np.asarray(elsewhere), np.asarray(muted)) < 30
+    data = encoded(elsewhere, icc_profile=_other_profile().tobytes())
+    assert psnr(np.asarray(decode(open_header(data, max_pixels=10**6), side=80)), np.asarray(muted)) > 40
+    broken = encoded(muted, icc_profile=b"no profile")
+    assert psnr(np.asarray(decode(open_header(broken, max_pixels=10**6), side=80)), np.asarray(muted)) == 99
 
 
-def _wide_profile() -> ImageCms.ImageCmsProfile:
-    """sRGB with its red and green primaries pulled together, made by editing the profile's red column."""
+def _other_profile() -> ImageCms.ImageCmsProfile:
+    """sRGB with weaker red and green primaries, made by editing the profile."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for name in (b"rXYZ", b"gXYZ"):
         entry = profile.index(name)
@@ -129,7 +132,7 @@ def test_avif_keeps_colours_that_end_at_a_line():
         ("unreadable", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n"),
         ("damaged", encoded(paint(1))[:400]),
         ("damaged", encoded(paint(1), "JPEG")[:700]),
-        ("damaged", encoded(paint(1), "WEBP")[:200]),
+        ("unreadable", encoded(paint(1), "WEBP")[:200]),
         ("too_many_pixels", bomb()),
         ("too_many_pixels", bomb(12_000)),
         ("too_small", encoded(paint(1, 40, 40))),

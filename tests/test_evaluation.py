@@ -23,7 +23,7 @@ from sketch_colorizer.pipeline_sketch_colorizer import ColorizationPipeline
 from sketch_colorizer.training import evaluation as ev
 from sketch_colorizer.training.data import load_corpus
 from sketch_colorizer.training.decoding import best_point, select_decoding
-from sketch_colorizer.training.examples import balance_cells, in_hash_order, mean_color, read_examples
+from sketch_colorizer.training.examples import balance_cells, fingerprint, in_hash_order, mean_color, read_examples
 from sketch_colorizer.training.perceptual import PerceptualNetworks, frechet_distance
 from sketch_colorizer.training.report import markdown, print_report, write_report
 from sketch_colorizer.training.scoring import COLOR_VIEWS, HEADLINE_VIEW
@@ -161,6 +161,17 @@ def test_white_paper_has_no_chroma_no_hue_and_its_lines_stay(known_answers):
     assert _value(known_answers, "white", "unevenness", view="drawing") == 0
 
 
+def test_colors_are_not_judged_below_the_lines(table):
+    def paint(drawing: Image.Image) -> Painting:
+        truth = known[drawing.tobytes()]
+        colors = np.where(np.asarray(drawing)[..., None] < 200, (255, 0, 255), truth).astype(np.uint8)
+        return Painting(truth, colors)
+
+    known = {e.drawing.tobytes(): e.truth.picture for row in table for e in read_examples(row)}
+    scores, _ = ev.run_systems(table, [System("s", paint)], weights=balance_cells(table), show_progress=False)
+    assert _value(summarize(scores, model="s", samples=5), "s", "ciede2000", view="colors_painted") == 0
+
+
 def test_groups_hold_the_pictures_that_they_say(known_answers):
     groups = known_answers["systems"]["oracle"]["groups"]
     sizes = {group: figures["num_pictures"] for group, figures in groups.items()}
@@ -206,6 +217,7 @@ def test_intervals_hold_their_figures(evaluated):
 def test_a_model_compared_with_itself_differs_by_nothing(corpus, folders):
     path = folders["classifier"]
     results = ev.evaluate(path, data=corpus, compare=[f"twin={path}"], limit=2, samples=20).results
+    assert results["data"]["fingerprint"] == fingerprint(in_hash_order(load_corpus(corpus, "validation"), 2))
     for view in results["comparisons"]["twin"]["groups"]["all"].values():
         for metric in view.values():
             difference = metric["difference"]
@@ -292,11 +304,11 @@ def test_the_report_shows_every_system_and_every_image(evaluated, tmp_path, caps
 
 def test_decoding_grid_matches_the_pipeline_and_only_classifiers_have_one(table, classifier):
     own = classifier.model.config.decode_rebalancing
-    settings = {"temperatures": (0.0, 0.5), "rebalancings": (0.3, own), "show_progress": False}
+    settings = {"temperatures": (0.0, 0.5), "rebalancings": (0.3, own), "guidances": (2.0,), "show_progress": False}
     chosen, grid = select_decoding(classifier, table, **settings)
     assert chosen in grid
     assert [(p["rebalancing"], p["temperature"]) for p in grid] == [(0.3, 0.0), (0.3, 0.5), (own, 0.0), (own, 0.5)]
-    system = pipeline_system(classifier, name="m", temperature=0.5)
+    system = pipeline_system(classifier, name="m", temperature=0.5, guidance=2.0)
     scores, _ = ev.run_systems(table, [system], weights=balance_cells(table), show_progress=False)
     direct = summarize(scores, model="m", samples=5)
     assert grid[3]["ciede2000"] == pytest.approx(_value(direct, "m", "ciede2000"), abs=1e-4)

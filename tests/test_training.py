@@ -71,7 +71,14 @@ def corpus(tmp_path_factory) -> Path:
 
 
 def recipe(corpus: Path, output: Path, **settings) -> Recipe:
-    few = {"image_size": 32, "batch_size": 4, "max_steps": 6, "warmup_steps": 2, "checkpoint_every": 2, "num_workers": 0}
+    few = {
+        "image_size": 32,
+        "batch_size": 4,
+        "max_steps": 6,
+        "warmup_steps": 2,
+        "checkpoint_every": 2,
+        "num_workers": 0,
+    }
     return Recipe(data=str(corpus), output_dir=str(output), **{**few, "config": SMALL, "evaluate_every": 3, **settings})
 
 
@@ -140,7 +147,10 @@ def test_training_ends_with_a_model_that_loads(corpus, tmp_path):
     summary = json.loads((tmp_path / "run" / "training.json").read_text())
     assert summary["step"] == 6
     assert (tmp_path / "run" / "loss.png").stat().st_size > 0
-    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-00000004",
+        "step-00000006",
+    ]
     assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 2
     assert not list((tmp_path / "run").rglob("*.partial"))
 
@@ -172,7 +182,9 @@ def test_a_killed_run_resumes_to_the_same_weights(corpus, tmp_path):
     path = tmp_path / "killed.yaml"
     path.write_text(killed.to_yaml())
     script = Path(__file__).parents[1] / "scripts" / "train.py"
-    process = subprocess.Popen([sys.executable, str(script), str(path)], stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(path)], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 600
     while not list((tmp_path / "killed" / "checkpoints").glob("step-0000000[3-9]")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -184,7 +196,9 @@ def test_a_killed_run_resumes_to_the_same_weights(corpus, tmp_path):
 
 def test_resuming_needs_the_same_recipe(corpus, tmp_path):
     Trainer(recipe(corpus, tmp_path)).fit()
-    with pytest.raises(ValueError, match=r"another recipe: batch_size: 4 then, 8 now; learning_rate: 0.001 then, 0.1 now"):
+    with pytest.raises(
+        ValueError, match=r"another recipe: batch_size: 4 then, 8 now; learning_rate: 0.001 then, 0.1 now"
+    ):
         Trainer(recipe(corpus, tmp_path, batch_size=8, learning_rate=0.1)).fit(resume=True)
 
 
@@ -277,7 +291,9 @@ def test_a_corpus_without_columns_or_rows_is_refused(tmp_path, corpus):
 
 
 def _train_as_rank(rank: int, port: int, path: str) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
     os.environ.update(ACCELERATE_USE_CPU="true", CUDA_VISIBLE_DEVICES="")
     torch.set_num_threads(1)
     main(path)

@@ -133,7 +133,7 @@ def _plan(sources: Sequence[Source], settings: CorpusSettings, progress: Progres
 def _run(
     step: str, function: Callable[[Any], Any], tasks: list[Any], *, engine: EngineSettings, progress: Progress
 ) -> list[Any]:
-    """Receipts of all tasks. Raises OSError at once for a full disk, ValueError at the end where other things failed."""
+    """Receipts of all tasks. Raises OSError at once for a full disk, ValueError at the end where others failed."""
     receipts, problems = [], []
     progress(step, 0, len(tasks))
     for number, receipt in enumerate(run_tasks(function, tasks, engine), start=1):

@@ -98,7 +98,8 @@ def decide(candidates: Candidates, settings: SplitSettings, *, kept_before: np.n
     """Drop all but one of each set of twins, and split the rest; the order in which workers finished plays no part.
 
     Of twins stays the one that an earlier build kept (`kept_before`: its sha256), else one with real line art, else
-    one with a licence, else the one with most pixels, else the first of the plan. Nobody who stays has a twin that stays, in either split.
+    one with a licence, else the one with most pixels, else the first of the plan. Nobody who stays has a twin that
+    stays, in either split.
     """
     outcome = np.where(candidates.held_out, VALIDATION, TRAIN).astype(np.int8)
     winner = np.full(len(candidates), -1, np.int64)

@@ -16,6 +16,7 @@ from .corpus_sources import (
     Source,
     SourceChangedError,
     is_remote,
+    kind_of,
     list_source,
     local_copy,
     read_file,
@@ -66,7 +67,7 @@ def plan_units(source: Source, *, pairing: Pairing, unit_size: int) -> list[Unit
     loose = [entry for entry in entries if entry.kind in ("picture", "sidecar", "metadata")]
     inputs = gather_inputs(loose, pairing, lambda entry: read_file(str(entry.key), entry.stamp))
     units = []
-    single = len(entries) == 1 and not loose
+    single = kind_of(source.location) in ("archive", "parquet") and len(entries) == 1  # the source is that file
     for entry in entries:
         if entry.kind not in ("archive", "parquet"):
             continue

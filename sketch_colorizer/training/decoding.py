@@ -19,6 +19,7 @@ from .scoring import HEADLINE_VIEW, STATISTICS, Layer, score_colors
 TEMPERATURES = (0.0, 0.1, 0.2, 0.3, 0.38, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
 NATURAL_CHROMA = (0.9, 1.1)  # chroma ratios that count as neither faded nor gaudy
 REPORTED = ("ciede2000", "auc", "auc_balanced", "chroma_ratio", "colorfulness_ratio", "hue_error", "histogram_distance")
+SETTINGS = ("guidance", "rebalancing", "temperature")
 Point = dict[str, float]
 
 
@@ -28,20 +29,22 @@ def select_decoding(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     rebalancings: Sequence[float] | None = None,
+    guidances: Sequence[float] | None = None,
     style: str | None = None,
     limit: int | None = None,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> tuple[Point, list[Point]]:
-    """The best point of a grid over the temperature of the annealed mean and the rebalancing after training.
+    """The best point of a grid over temperature, rebalancing after training, and guidance.
 
     Best is the highest class-balanced AuC among the points of natural chroma; where there is none, the chroma ratio
-    nearest to 1. Returned with the figures of all points, which have the keys temperature, rebalancing and REPORTED.
+    nearest to 1. Returned with the figures of all points; each has the keys of SETTINGS and REPORTED.
     Give rows that were held out of training (`divide(load_corpus(data, "train"))[1]`). The network runs once for each
     drawing; what is done for each point is what the user's picture goes through.
 
     Args:
         rebalancings: values of the config's `decode_rebalancing`; None is the model's own.
+        guidances: values of the processor's `guidance`; None is its own.
         limit: use only this many pictures, chosen by a hash.
 
     Raises ValueError for a model without a distribution, an empty or impossible grid, or rows with nothing painted.
@@ -49,7 +52,8 @@ def select_decoding(
     if not hasattr(pipeline.model, "quantizer"):
         raise ValueError("only a classification model is decoded; this one predicts colours directly")
     rebalancings = [pipeline.model.config.decode_rebalancing] if rebalancings is None else rebalancings
-    grid = list(product(rebalancings, temperatures))
+    guidances = [pipeline.processor.guidance] if guidances is None else guidances
+    grid = list(product(guidances, rebalancings, temperatures))
     if not grid or min(temperatures) < 0 or not all(0 <= value <= 1 for value in rebalancings):
         raise ValueError(
             f"temperatures >= 0 and rebalancings in 0..1, please; got {list(temperatures)}, {list(rebalancings)}"
@@ -81,7 +85,7 @@ def best_point(curve: Sequence[Point]) -> Point:
 def _decode_row(
     pipeline: ColorizationPipeline,
     row: dict[str, Any],
-    grid: Sequence[tuple[float, float]],
+    grid: Sequence[tuple[float, ...]],
     style: str | None,
     weights: Tensor,
 ) -> list[list[dict[str, Any]]]:
@@ -95,10 +99,10 @@ def _decode_row(
         line_art = processor.clean(example.drawing)
         outputs = model(**processor(line_art, do_clean=False).to(model.device))
         scores = []
-        for rebalancing, temperature in grid:
+        for guidance, rebalancing, temperature in grid:
             outputs.bin_weights = model.quantizer.rebalance(rebalancing)
             [result] = processor.post_process_colorization(
-                outputs, line_art, do_clean=False, style=style, temperature=temperature
+                outputs, line_art, do_clean=False, style=style, temperature=temperature, guidance=guidance
             )
             layer = Layer(np.asarray(result.image), example.truth)
             scores.append({f"{HEADLINE_VIEW}.{k}": v for k, v in score_colors(layer, painted, weights).items()})
@@ -106,8 +110,8 @@ def _decode_row(
     return drawings
 
 
-def _figures(point: tuple[float, float], rows: list[dict[str, Any]]) -> Point:
+def _figures(point: tuple[float, ...], rows: list[dict[str, Any]]) -> Point:
     """The figures of all drawings at one point of the grid."""
     whole, statistics = resamples(len(rows), samples=0), STATISTICS[HEADLINE_VIEW]
     figures = {name: float(resummed(statistics[name], rows, whole)[0]) for name in REPORTED}
-    return {"rebalancing": float(point[0]), "temperature": float(point[1]), **figures}
+    return {**{name: float(value) for name, value in zip(SETTINGS, point, strict=True)}, **figures}

@@ -61,6 +61,7 @@ def evaluate(
     compare: Sequence[str] = (),
     style: str | None = None,
     temperature: float | None = None,
+    guidance: float | None = None,
     working_size: int | None = None,
     device: str | None = None,
     samples: int = 2000,
@@ -77,7 +78,7 @@ def evaluate(
         limit: evaluate only this many pictures, chosen by a hash of their paths.
         compare: models to run beside it, or output folders of earlier evaluations of the same pictures; each may be
             written NAME=PATH, as may `model`.
-        style, temperature, working_size: as the pipeline takes them; None is as each model's processor says.
+        style, temperature, guidance, working_size: as the pipeline takes them; None is as each model's processor says.
         samples, seed: of the bootstrap over pictures.
         num_sheet_pictures: pictures of each group that are kept for the sheets.
         lpips_weights, fid_weights: TorchScript files; without them these two figures are left out.
@@ -96,8 +97,12 @@ def evaluate(
         raise ValueError(f"{model} is an earlier evaluation, not a model; name it with compare")
     past = {name: read_earlier(source, identity) for name, source in earlier.items()}
 
-    settings = {"style": style, "temperature": temperature, "working_size": working_size, "device": device}
-    models = [load_system(source, name=name, **settings) for name, source in sources.items() if name not in earlier]
+    settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
+    models = [
+        load_system(source, name=name, device=device, **settings)
+        for name, source in sources.items()
+        if name not in earlier
+    ]
     mean, mean_source = _mean_of_training_split(data, whole)
     systems = [*models, leave_white(), fill_with_mean(mean)]
     networks = PerceptualNetworks(lpips=lpips_weights, inception=fid_weights, device=device)

@@ -73,6 +73,7 @@ def load_system(
     name: str | None = None,
     style: str | None = None,
     temperature: float | None = None,
+    guidance: float | None = None,
     working_size: int | None = None,
     device: str | None = None,
 ) -> System:
@@ -84,6 +85,7 @@ def load_system(
         source="embedded" if source is None else Path(source).name if Path(source).is_dir() else source,
         style=style,
         temperature=temperature,
+        guidance=guidance,
         working_size=working_size,
     )
 
@@ -95,15 +97,17 @@ def pipeline_system(
     source: str = "in memory",
     style: str | None = None,
     temperature: float | None = None,
+    guidance: float | None = None,
     working_size: int | None = None,
 ) -> System:
     """A pipeline as a system; what is None is as its processor says."""
     processor, model = pipeline.processor, pipeline.model
+    settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
     classifies, last = hasattr(model, "quantizer"), _LastPass()
     model.register_forward_hook(last.record, with_kwargs=True)
 
     def paint(drawing: Image.Image) -> Painting:
-        result = pipeline(drawing, style=style, temperature=temperature, working_size=working_size)
+        result = pipeline(drawing, **settings)
         return Painting(np.asarray(result.image), np.asarray(result.colors), last.prediction)
 
     def likelihood(painting: Painting, picture: np.ndarray) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def pipeline_system(
         "temperature": (processor.temperature if temperature is None else temperature) if classifies else None,
         "decode_rebalancing": model.config.decode_rebalancing if classifies else None,
         "paper_threshold": processor.paper_threshold if classifies else None,
-        "guidance": processor.guidance if classifies else None,
+        "guidance": (processor.guidance if guidance is None else guidance) if classifies else None,
         "working_size": working_size or processor.working_size,
         "color_space": model.config.color_space if classifies else None,
         "num_bins": model.quantizer.num_bins if classifies else None,
