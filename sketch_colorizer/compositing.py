@@ -43,7 +43,7 @@ def _sort_cells(
     """
     height, width = colors.shape[:2]
     counts = count_by_cell(labels, line_art, (height, width)).tocoo()
-    region, cell, count = counts.row, counts.col, counts.data
+    cell, region, count = counts.row, counts.col, counts.data
     paper = np.bincount(cell, count, height * width)
     purity = count / paper[cell]
     mine = np.full(height * width, -1, np.int32)
@@ -73,40 +73,41 @@ def _sample(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = (
         (2 * np.arange(cells) + 1) * side // (2 * cells) for cells, side in zip(shape, labels.shape, strict=True)
     )
-    return labels[rows][:, columns]
+    return labels.take(rows, axis=0).take(columns, axis=1)
 
 
 def _interpolate(
     colors: np.ndarray, cell_labels: np.ndarray, labels: np.ndarray, region_colors: np.ndarray
 ) -> np.ndarray:  # uint8 (H, W, 3)
     """Bilinear enlargement in which a pixel heeds only the cells of its own region (normalised convolution)."""
-    height, width = labels.shape
+    (height, width), (rows, columns) = labels.shape, cell_labels.shape
     out = cv2.resize(colors, (width, height), interpolation=cv2.INTER_LINEAR)
-    padded = np.pad(cell_labels, 1, mode="edge")
-    corners = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    is_even = np.logical_and.reduce([corner == corners[0] for corner in corners[1:]])
-    even = np.where(is_even, corners[0], -1)  # the one region of four neighbouring cells, -1 where there are several
-    (low_y, part_y), (low_x, part_x) = (
-        _positions(cells, side) for cells, side in zip(cell_labels.shape, labels.shape, strict=True)
-    )
+    even, region_of_cell = _even(cell_labels), cell_labels.ravel()
+    (low_y, part_y), (low_x, part_x) = _positions(rows, height), _positions(columns, width)
+    colors_and_one = cv2.merge([*cv2.split(colors), np.ones_like(colors[..., 0])]).view(np.uint32).ravel()
     for top in range(0, height, _STRIP):
-        rows = slice(top, top + _STRIP)
-        y, x = np.nonzero(even[low_y[rows] + 1][:, low_x + 1] != labels[rows])
-        y += top
+        strip = slice(top, top + _STRIP)
+        uneven = even.take(low_y[strip] + 1, axis=0).take(low_x + 1, axis=1) != labels[strip]
+        y, x = np.divmod(np.flatnonzero(uneven) + top * width, width)
         own = labels[y, x]
         total = np.zeros((len(y), 4), np.float32)  # red, green, blue, weight
         for down, right in np.ndindex(2, 2):
-            cell = (
-                np.clip(low_y + down, 0, len(colors) - 1)[y],
-                np.clip(low_x + right, 0, colors.shape[1] - 1)[x],
-            )
-            vote = np.abs(1 - down - part_y)[y] * np.abs(1 - right - part_x)[x] * (cell_labels[cell] == own)
-            total[:, :3] += vote[:, None] * colors[cell]
-            total[:, 3] += vote
-        has_none = total[:, 3] < 1e-3
+            cell = (np.clip(low_y + down, 0, rows - 1) * columns)[y] + np.clip(low_x + right, 0, columns - 1)[x]
+            weight = np.abs(1 - down - part_y)[y] * np.abs(1 - right - part_x)[x]
+            weight *= region_of_cell[cell] == own
+            total += weight[:, None] * colors_and_one[cell].view(np.uint8).reshape(-1, 4)
+        has_none = np.flatnonzero(total[:, 3] < 1e-3)
         total[has_none, :3], total[has_none, 3] = region_colors[own[has_none]], 1
         out[y, x] = np.rint(total[:, :3] / total[:, 3:])
     return out
+
+
+def _even(cell_labels: np.ndarray) -> np.ndarray:
+    """The region that four neighbouring cells share, -1 where there are several: (h + 1, w + 1), corners of cells."""
+    padded = cv2.copyMakeBorder(cell_labels, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    corner = padded[:-1, :-1]
+    is_even = (corner == padded[:-1, 1:]) & (corner == padded[1:, :-1]) & (corner == padded[1:, 1:])
+    return np.where(is_even, corner, -1)
 
 
 def _positions(cells: int, side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -193,8 +193,11 @@ def _errors_in_one_line(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
     except OSError as error:
-        hub = "" if Path(name).exists() else "no folder here, and not to be had from the Hub: "
-        raise OSError(f"{where}: {hub}{re.split('[.] | If ', _one_line(error))[0]}") from None
+        reason = re.split("[.] | If ", _one_line(error))[0]
+        if not Path(name).exists():
+            reason = f"no folder here, and not to be had from the Hub: {reason}"
+            reason += "; if it is private, log in with `hf auth login` or set HF_TOKEN"
+        raise OSError(f"{where}: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {_one_line(error)}") from None
 

@@ -148,7 +148,7 @@ def _ascents(width: int) -> np.ndarray:
 def _join_shallow(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Join basins across narrowings that are none: each to the neighbour behind its widest opening, 0 stays ink.
 
-    What stays apart is MIN_NECK times wider than the openings around it. Basins of less than ten pixels become ink.
+    What stays apart is MIN_NECK times wider than the openings around it. Basins of one or two pixels become ink.
     """
     flat, height = labels.ravel(), distance.ravel()
     first, second = _border_pixels(labels)
@@ -177,7 +177,7 @@ def _join_shallow(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
         first, second, neck = first[differ], second[differ], neck[differ]
     joined = total[labels]
     size = np.bincount(joined.ravel())
-    stays = size > 9
+    stays = size > 2
     stays[total[0]] = False
     return (np.cumsum(stays) * stays).astype(np.int32)[joined]
 
@@ -364,7 +364,7 @@ def pool_by_region(values: Tensor, labels: np.ndarray, line_art: np.ndarray) -> 
     The coarse grid covers the whole picture: pixel (y, x) lies in the cell (y * h // H, x * w // W). A region without
     a paper pixel uses all its pixels.
     """
-    counts = count_by_cell(labels, line_art, values.shape[-2:])
+    counts = count_by_cell(labels, line_art, values.shape[-2:]).T.tocsr()
     weights = (counts / counts.sum(axis=1)[:, None]).tocsr().astype(np.float32)
     pooled = np.empty((len(values), weights.shape[0]), np.float32)
     for first in range(0, len(values), POOLED_CHANNELS):
@@ -374,26 +374,28 @@ def pool_by_region(values: Tensor, labels: np.ndarray, line_art: np.ndarray) -> 
 
 
 def count_by_cell(labels: np.ndarray, line_art: np.ndarray, grid: tuple[int, int]) -> sp.csr_array:
-    """How many paper pixels of each region lie in each cell of a grid over the picture: (N, h * w).
+    """How many paper pixels of each region lie in each cell of a grid over the picture: (h * w, N).
 
     All pixels are counted for a region without paper. Counts runs of equal pixels within a row of a cell, not pixels.
     """
-    height, width = labels.shape
+    (height, width), (rows, columns) = labels.shape, grid
     is_paper = line_art >= PAPER
-    starts = -(-np.arange(grid[1]) * width // grid[1])
     begins = np.empty(labels.shape, bool)
     np.not_equal(labels[:, 1:], labels[:, :-1], out=begins[:, 1:])
     begins[:, 1:] |= is_paper[:, 1:] != is_paper[:, :-1]
+    starts = -(-np.arange(columns) * width // columns)  # the first pixel of each cell
     begins[:, starts[starts < width]] = True
     at = np.flatnonzero(begins)
     length = np.diff(at, append=labels.size)
-    row, column = np.divmod(at, width)
-    cell = row * grid[0] // height * grid[1] + column * grid[1] // width
+    row = at // width
+    cell = (np.arange(height) * rows // height * columns)[row]
+    cell += (np.arange(width) * columns // width)[at - row * width]
     region, on_paper = labels.ravel()[at], is_paper.ravel()[at]
-    has_paper = np.bincount(region, on_paper) > 0
-    counted = on_paper | ~has_paper[region]
-    shape = (len(has_paper), grid[0] * grid[1])
-    return sp.coo_array((length[counted].astype(np.float64), (region[counted], cell[counted])), shape=shape).tocsr()
+    has_paper = np.zeros(int(region.max()) + 1, bool)
+    has_paper[region[on_paper]] = True
+    counted = np.flatnonzero(on_paper | ~has_paper[region])
+    index = cell[counted].astype(np.int32), region[counted]
+    return sp.coo_array((length[counted].astype(np.float32), index), shape=(rows * columns, len(has_paper))).tocsr()
 
 
 def flat_colors(region_colors: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from corpus_heap import encoded, paint
 from huggingface_hub import DatasetCard
+from PIL import Image
 
 from sketch_colorizer.training.corpus_card import TEMPLATE, render_card
 from sketch_colorizer.training.corpus_plots import contact_sheet, plot_colors
@@ -116,17 +117,15 @@ def test_a_figure_that_was_not_measured_fails_the_card(statistics):
         for key in path[:-1]:
             place = place[key]
         del place[path[-1]]
-        with pytest.raises((ValueError, KeyError)):
+        with pytest.raises(ValueError, match="was not measured"):
             card(lacking)
-    with pytest.raises(ValueError, match=r"not measured.*speed"):
+    with pytest.raises(ValueError, match="was not measured: 'speed'"):
         card(statistics, template=TEMPLATE.read_text() + "{{ speed }}")
 
 
 def test_histograms_add_up_and_describe_what_is_in_them():
     white, red = (np.full((10, 10, 3), color, np.uint8) for color in ((255, 255, 255), (255, 0, 0)))
     first, second, both = ColorHistogram(), ColorHistogram(), ColorHistogram()
-    from PIL import Image
-
     first.add(encoded(Image.fromarray(white)))
     second.add(encoded(Image.fromarray(red)))
     both.add(encoded(Image.fromarray(np.concatenate([white, red]))))

@@ -1,11 +1,11 @@
 """The card of a corpus: a template filled with the figures of a build, and with nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
-from jinja2 import Environment, StrictUndefined, UndefinedError
+from jinja2 import Environment, StrictUndefined, Undefined, UndefinedError
 
 from .corpus_records import REASONS
 from .corpus_release import COLUMNS
@@ -42,10 +42,10 @@ def render_card(
         shard_bytes: size of all Parquet shards.
     """
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.filters |= _FILTERS
-    hues = statistics.get("colors", {}).get("hues", [])
-    ranked = sorted(range(len(hues)), key=lambda index: -hues[index])
+    environment.filters |= {name: _strict(write) for name, write in _FILTERS.items()}
     try:
+        hues = statistics["colors"]["hues"]
+        ranked = sorted(range(len(hues)), key=lambda index: -hues[index])
         text = environment.from_string(template or TEMPLATE.read_text(encoding="utf-8")).render(
             **statistics,
             front_matter=_front_matter(statistics, title, shard_bytes).to_yaml(),
@@ -58,7 +58,7 @@ def render_card(
             common_hues=" and ".join(HUES[index] for index in ranked[:2]),
             rare_hues=" and ".join(HUES[index] for index in ranked[-2:]),
         )
-    except (UndefinedError, KeyError) as error:
+    except (UndefinedError, KeyError, TypeError) as error:
         raise ValueError(f"the data set card needs a figure that was not measured: {error}") from None
     return DatasetCard(text)
 
@@ -122,7 +122,18 @@ def _cell(text: str) -> str:
     return " ".join(text.split())
 
 
-_FILTERS: dict[str, Any] = {
+def _strict(write: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that names what is not there, where Python would complain of its type."""
+
+    def checked(value: Any, *arguments: Any) -> Any:
+        if isinstance(value, Undefined):
+            str(value)  # raises UndefinedError
+        return write(value, *arguments)
+
+    return checked
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
     "integer": lambda value: f"{value:,.0f}",
     "number": _number,
     "percent": _percent,

@@ -1,5 +1,6 @@
 """Where the work runs: in this process, on all cores, or on a Ray cluster; the same function, the same results."""
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -121,6 +122,7 @@ def _run_on_ray(function: Callable[[Any], Any], tasks: list[Any], settings: Engi
     if started_here:
         local = {} if settings.address else {"num_cpus": settings.workers, "include_dashboard": False}
         ray.init(address=settings.address, log_to_driver=False, logging_level="warning", **local)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         rows = [{"task": pickle.dumps(task)} for task in tasks]
