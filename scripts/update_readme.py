@@ -98,7 +98,7 @@ def speed(benchmarks: dict[str, Any]) -> str:
     for case, description in CASES.items():
         if case in cases:
             lines.append(f"| {description} | {cases[case]['seconds']:.2f} s | {cases[case]['peak_gb']:.2f} GB |")
-    notes = [f"On {machine['threads']} threads of a {machine['processor']}, torch {machine['torch']}, no GPU."]
+    notes = [f"On {machine['threads']} threads ({machine['processor']}), torch {machine['torch']}, no GPU."]
     if "cold" in cases:
         notes.append(f"Of the cold start, importing torch takes {cases['cold']['seconds_import_torch']:.2f} s.")
     if "network" in cases:

@@ -51,10 +51,10 @@ def segment_regions(line_art: np.ndarray, *, max_gap: float = 0.06, min_size: fl
     line_art = _check_line_art(line_art)
     if not 0 <= max_gap <= 1 or not 0 <= min_size <= 1:
         raise ValueError(f"max_gap and min_size are shares of the longest side, 0..1, got {max_gap} and {min_size}")
-    ink = ink_mask(line_art)
-    factor = int(np.ceil(np.sqrt(ink.size / WORKING_PIXELS)))
+    factor = int(np.ceil(np.sqrt(line_art.size / WORKING_PIXELS)))
     if factor == 1:
-        return _segment(ink, max_gap, min_size)
+        return _segment(ink_mask(line_art), max_gap, min_size)
+    ink = ink_mask(cv2.blur(line_art, (3, 3)))  # the grain of a large scan would add up in the cells
     labels = _segment(_shrink_ink(ink, factor), max_gap, min_size)
     return _carry_up(labels, ink, factor)
 

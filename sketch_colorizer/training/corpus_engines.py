@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +78,7 @@ def _drain(
     """Work through a queue; when a worker dies, hand over what was under way and go on with fresh ones."""
     while waiting:
         running: dict[Any, Any] = {}
+        others = set(multiprocessing.active_children())
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         try:
@@ -90,13 +92,17 @@ def _drain(
                     yield result
         except BrokenProcessPool:
             on_death(list(running.values()))
+            running.clear()
         finally:
+            for worker in set(multiprocessing.active_children()) - others if running else ():
+                worker.terminate()  # interrupted: nobody waits for the results, and half-written files have no name yet
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
     """One core for each worker, and no worker that outlives its parent."""
     _use_one_core()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C too, and ends its workers
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -86,11 +86,14 @@ def _differences(results: dict[str, Any], scores: dict[str, dict[str, dict]]) ->
 
 
 def _calibration(results: dict[str, Any]) -> Figure | None:
-    """Accuracy over confidence for the systems that predict a distribution, on painted cells."""
+    """Accuracy over confidence for the systems that predict a distribution, on all cells.
+
+    The painted cells alone would show confidence in white paper as if it were always wrong.
+    """
     colors, figure = _colors(results), Figure(figsize=(4.4, 4), layout="constrained")
     axis, drawn = figure.subplots(), False
     for name, entry in results["systems"].items():
-        sums = entry["groups"]["all"].get("likelihood_painted", {}).get("calibration")
+        sums = entry["groups"]["all"].get("likelihood_whole", {}).get("calibration")
         if sums is not None:
             count, confidence, hits = np.array(sums)
             filled = count > 0

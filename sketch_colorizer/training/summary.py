@@ -62,9 +62,9 @@ def _figures(rows: list[dict], values: _Values) -> dict[str, Any]:
         figures.setdefault(view, {})[metric] = vars(interval(drawn))
     line_errors = [row["drawing.line_error"] for row in rows if not math.isnan(row["drawing.line_error"])]
     figures["drawing"]["line_error_max"] = {"value": max(line_errors, default=None)}
-    if "likelihood_painted" in figures:
-        calibration = np.sum([row["likelihood_painted.calibration"] for row in rows], axis=0)
-        figures["likelihood_painted"]["calibration"] = calibration.reshape(3, -1).tolist()
+    if "likelihood_whole" in figures:
+        calibration = np.sum([row["likelihood_whole.calibration"] for row in rows], axis=0)
+        figures["likelihood_whole"]["calibration"] = calibration.reshape(3, -1).tolist()
     if len(rows) > 1 and all("picture_whole.features" in row for row in rows):
         features = np.array([row["picture_whole.features"] for row in rows])
         true_features = np.array([row["picture_whole.features_true"] for row in rows])
