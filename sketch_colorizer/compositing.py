@@ -39,13 +39,16 @@ def _sort_cells(
     """The region that has most of each cell's paper (h, w), -1 for none; cleaner colours; the regions' mean colours.
 
     The network's colour of a cell that lies on a line is a mixture. It is replaced by the mean over the neighbouring
-    cells of its region, in which a cell counts by the fourth power of the share that the region has of it.
+    cells of its region, in which a cell counts by the fourth power of the share that is the region's paper.
     """
     height, width = colors.shape[:2]
     counts = count_by_cell(labels, line_art, (height, width)).tocoo()
     cell, region, count = counts.row, counts.col, counts.data
-    paper = np.bincount(cell, count, height * width)
-    purity = count / paper[cell]
+    rows, columns = (
+        np.bincount(np.arange(side) * cells // side, minlength=cells)
+        for cells, side in zip((height, width), labels.shape, strict=True)
+    )
+    purity = count / np.outer(rows, columns).ravel()[cell]
     mine = np.full(height * width, -1, np.int32)
     share = np.zeros(height * width, np.float32)
     order = np.argsort(count, kind="stable")  # of several regions in a cell the last one, the largest, stays

@@ -1,9 +1,10 @@
 """The closed regions of a line drawing with the gaps in its outlines bridged, and what is pooled over them.
 
-How a gap is told from an open passage: the paper is cut wherever it narrows (cores of the distance to the nearest ink,
-as in trapped-ball segmentation, Zhang 2009, at all radii at once); then the cuts that no outline speaks for are undone.
-A cut stands where the two sides also share a long line of ink, of which the opening is a small part, and where both
-sides are wide compared with it. So a pear with a gap is closed, and hatching, hair and bow ties are not cut up.
+How a gap is told from an open passage: the paper is cut wherever it narrows (the watershed of the distance to the
+nearest ink, which is trapped-ball segmentation, Zhang 2009, for all radii at once); then the cuts that no outline
+speaks for are undone. A cut stands where its two sides also share a long line of ink, of which the opening is a small
+part, and where both are wide compared with the opening. So a pear with a gap is closed, and hatching, hair and bow
+ties are not cut up.
 """
 
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def ink_mask(line_art: np.ndarray) -> np.ndarray:
 
 def _segment(ink: np.ndarray, max_gap: float, min_size: float) -> np.ndarray:
     """Labels of a drawing that is given as a mask of ink and small enough to be handled as it is."""
-    side = min(max(ink.shape), 3 * min(ink.shape))  # of a strip, what a drawing of its height would measure
+    side = min(max(ink.shape), 3 * min(ink.shape))  # a long strip counts as a drawing of three times its width
     ink = _without_dots(ink, DOT_SIZE * side)
     if not ink.any():  # blank paper is one region
         return np.zeros(ink.shape, np.int32)
@@ -92,13 +93,10 @@ def _segment(ink: np.ndarray, max_gap: float, min_size: float) -> np.ndarray:
         return labels
     graph = _graph(labels, ink, distance)
     group, graph = _undo_weak_cuts(graph, WIDE_GAP * side)
-    for merge in (
-        lambda graph: _join_texture(graph, TEXTURE_REACH),
-        lambda graph: _absorb_small(graph, max(12, (min_size * side) ** 2), max(1.5, min_size * side / 2)),
-    ):
-        joined, graph = merge(graph)
-        group = joined[group]
-    return group.astype(np.int32)[labels]
+    joined, graph = _join_texture(graph, TEXTURE_REACH)
+    group = joined[group]
+    joined, _ = _absorb_small(graph, max(12, (min_size * side) ** 2), max(1.5, min_size * side / 2))
+    return joined[group].astype(np.int32)[labels]
 
 
 def _without_dots(ink: np.ndarray, size: float) -> np.ndarray:
@@ -274,7 +272,7 @@ def _undo_weak_cuts(graph: _Graph, wide: float) -> tuple[np.ndarray, _Graph]:
 def _join_texture(graph: _Graph, reach: float) -> tuple[np.ndarray, _Graph]:
     """Join crowds of neighbouring cells that reach no further than `reach`: tiles, scales, curls, cross-hatching.
 
-    A cell belongs to a crowd where most of its border is with such cells, so that small things in a scene stay apart.
+    The inner cells of a crowd have most of their border with such cells, so that small things in a scene stay apart.
     """
     count = len(graph.area)
     length = graph.inked + graph.opening
@@ -284,10 +282,9 @@ def _join_texture(graph: _Graph, reach: float) -> tuple[np.ndarray, _Graph]:
         np.bincount(graph.pairs[:, by].ravel(), np.tile(length[by], 2), count) for by in (length > 0, both)
     )
     is_inner = is_cell & (shared >= TEXTURE_SHARE * border)
-    pairs = graph.pairs[:, is_inner[graph.pairs].all(axis=0)]
-    crowd = _components(count, pairs)
-    is_crowd = np.bincount(crowd) >= TEXTURE_CROWD
-    group = _components(count, pairs[:, is_crowd[crowd[pairs[0]]]])
+    crowd = _components(count, graph.pairs[:, is_inner[graph.pairs].all(axis=0)])
+    in_crowd = (np.bincount(crowd) >= TEXTURE_CROWD)[crowd]
+    group = _components(count, graph.pairs[:, both & in_crowd[graph.pairs].any(axis=0)])
     return group, _contract(graph, group)
 
 
@@ -302,8 +299,7 @@ def _absorb_small(graph: _Graph, area: float, reach: float) -> tuple[np.ndarray,
     total = np.arange(len(graph.area))
     while True:
         is_small = (graph.area < area) | (graph.reach < reach)
-        if len(graph.area) > MAX_REGIONS:
-            is_small |= graph.area < np.sort(graph.area)[-MAX_REGIONS]
+        is_small[np.argsort(graph.area, kind="stable")[:-MAX_REGIONS]] = True
         source, target = np.concatenate([graph.pairs, graph.pairs[::-1]], axis=1)
         border = np.tile(graph.inked + 4 * graph.opening, 2)
         allowed = is_small[source] & (

@@ -32,6 +32,18 @@ def test_colour_does_not_bleed_across_a_line():
     assert enlarged[right][:, 0].max() <= 3
 
 
+def test_the_mixed_colour_of_a_cell_on_a_line_hardly_shows():
+    drawing = parted()
+    labels = segment_regions(drawing)
+    colors = np.zeros((13, 19, 3), np.uint8)
+    colors[:, :9, 0], colors[:, 10:, 2] = 255, 255
+    colors[:, 9] = (128, 0, 128)  # the column of the line
+    enlarged = enlarge_colors(colors, labels, drawing)
+    left, right = labels == labels[0, 0], labels == labels[0, -1]
+    assert enlarged[left][:, 2].max() <= 70
+    assert enlarged[right][:, 0].max() <= 3
+
+
 def test_a_gradient_stays_smooth():
     drawing = np.full((128, 256), 255, np.uint8)
     ramp = np.linspace(0, 255, 16).astype(np.uint8)

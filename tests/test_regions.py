@@ -1,9 +1,13 @@
 """Laws of the closed regions: labels, gaps, specks, scale, and pooling."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sketch_colorizer.regions import count_by_cell, flat_colors, pool_by_region, segment_regions
 
@@ -50,6 +54,118 @@ def test_a_small_gap_is_bridged_and_a_wide_opening_is_not():
     assert labels[120, 120] != labels[5, 5]
     opened = segment_regions(ring(gap=110))
     assert opened[120, 120] == opened[120, 235]
+
+
+@pytest.mark.parametrize("gap", [3, 8, 14])
+def test_a_pear_with_a_gap_in_its_outline_does_not_leak(gap):
+    drawing = paper()
+    cv2.ellipse(drawing, (120, 150), (60, 65), 0, -60, 240, 0, 3)
+    cv2.ellipse(drawing, (120, 80), (32, 38), 0, 130, 410, 0, 3)
+    drawing[150 - gap // 2 : 150 + (gap + 1) // 2, 170:190] = 255
+    labels = segment_regions(drawing)
+    assert labels[160, 120] != labels[5, 5]
+    assert (labels[:, 190:] == labels[5, 5]).all()
+
+
+def test_a_dashed_outline_is_closed():
+    drawing = paper()
+    for angle in range(0, 360, 12):
+        cv2.ellipse(drawing, (120, 120), (90, 70), 0, angle, angle + 9, 0, 3)
+    labels = segment_regions(drawing)
+    assert labels[120, 120] != labels[5, 5]
+    assert labels.max() == 1
+
+
+def test_a_waist_is_no_gap():
+    """Where a shape is narrow and no line ends, nothing is cut, however narrow it is compared with its halves."""
+    drawing = paper()
+    bow_tie = np.array([(30, 40), (114, 112), (126, 112), (210, 40), (210, 200), (126, 128), (114, 128), (30, 200)])
+    cv2.polylines(drawing, [bow_tie.astype(np.int32)], True, 0, 3)
+    labels = segment_regions(drawing)
+    assert labels[120, 60] == labels[120, 180] != labels[5, 5]
+
+
+def test_an_object_close_to_another_does_not_part_the_background():
+    drawing = paper()
+    cv2.circle(drawing, (120, 60), 50, 0, 3)
+    cv2.rectangle(drawing, (40, 118), (200, 220), 0, 3)  # a gap of six pixels below the circle
+    assert segment_regions(drawing).max() == 2
+
+
+@pytest.mark.parametrize("spacing", [5, 8])
+def test_hatching_is_no_crowd_of_regions(spacing):
+    drawing = paper()
+    for start in range(40, 200, spacing):
+        cv2.line(drawing, (start, 60), (start + 30, 180), 0, 1, cv2.LINE_AA)
+    assert segment_regions(drawing).max() <= 2
+
+
+def test_stipple_does_not_cut_up_a_shape():
+    drawing = ring(size=480)
+    for y, x in np.random.default_rng(0).integers(120, 360, (1500, 2)):
+        drawing[y : y + 3, x : x + 3] = 0
+    assert segment_regions(drawing).max() <= 2
+
+
+def test_close_cross_hatching_is_one_region():
+    drawing = paper()
+    for start in range(40, 201, 5):
+        cv2.line(drawing, (start, 40), (start, 200), 0, 1)
+        cv2.line(drawing, (40, start), (200, start), 0, 1)
+    assert segment_regions(drawing).max() <= 1
+
+
+def test_a_diagonal_line_of_one_pixel_parts_the_paper():
+    drawing = paper(60, 60)
+    np.fill_diagonal(drawing, 0)
+    labels = segment_regions(drawing)
+    assert labels[50, 5] != labels[5, 50]
+
+
+def test_a_faint_line_counts_and_the_grain_of_the_paper_does_not():
+    drawing = paper()
+    cv2.circle(drawing, (120, 120), 80, 205, 3, cv2.LINE_AA)
+    grain = np.abs(np.random.default_rng(0).normal(0, 5, drawing.shape))
+    labels = segment_regions((drawing - grain).clip(0, 255).astype(np.uint8))
+    assert labels[120, 120] != labels[5, 5]
+    assert labels.max() == 1
+
+
+def test_a_shape_filled_with_grey_is_a_region():
+    drawing = paper()
+    cv2.circle(drawing, (120, 120), 80, 150, -1)
+    cv2.circle(drawing, (120, 120), 80, 0, 3)
+    labels = segment_regions(drawing)
+    distance = np.hypot(*(np.indices(labels.shape) - 120))
+    assert labels[5, 5] != labels[120, 120]
+    assert (labels[distance < 72] == labels[120, 120]).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 2**32 - 1))
+def test_anything_is_segmented(height, width, seed):
+    drawing = np.random.default_rng(seed).choice(np.array([0, 90, 230, 255], np.uint8), (height, width))
+    labels = segment_regions(drawing, min_size=0)
+    assert labels.shape == drawing.shape
+    assert np.array_equal(np.unique(labels), np.arange(labels.max() + 1))
+
+
+def test_the_number_of_regions_is_bounded():
+    tiles = np.full((800, 800), 255, np.uint8)
+    tiles[::8] = 0
+    tiles[:, ::8] = 0
+    assert 100 < segment_regions(tiles, min_size=0).max() < 4096  # of ten thousand tiles
+
+
+def test_memory_grows_with_the_pixels_and_no_faster():
+    peaks = []
+    for size in (1600, 3200):
+        drawing = ring(gap=9, size=size)
+        tracemalloc.start()
+        segment_regions(drawing)
+        peaks.append(tracemalloc.get_traced_memory()[1] / drawing.size)
+        tracemalloc.stop()
+    assert peaks[1] <= peaks[0]
 
 
 def test_specks_are_no_regions():

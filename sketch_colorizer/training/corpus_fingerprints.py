@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from PIL import Image
 from scipy.fft import dctn
-from scipy.spatial import cKDTree
 
 FINGERPRINT_BYTES = 16 * 16 + 2 * 8 * 8
 RADIUS, MAX_DIFFERENCE = 2.5, 8.0
 _MEAN_WEIGHT = 0.5  # half of the difference in mean colour counts: scans and exports shift it
-_SLAB = 2_000_000  # pictures searched at once, which bounds memory
+_LEAF = 1000  # a group of so many is compared all with all
+_SAMPLE = 2000  # rows that decide where a group is parted
 _BATCH = 100_000  # pictures or pairs computed at once
 _LOWEST = sorted(((i, j) for i in range(4) for j in range(4)), key=lambda at: (sum(at), at))[:12]
 
@@ -39,26 +39,72 @@ def fingerprint(picture: Image.Image) -> bytes:
 
 
 def find_twins(
-    fingerprints: np.ndarray, *, radius: float = RADIUS, max_difference: float = MAX_DIFFERENCE, slab: int = _SLAB
+    fingerprints: np.ndarray, *, radius: float = RADIUS, max_difference: float = MAX_DIFFERENCE, leaf: int = _LEAF
 ) -> Iterator[np.ndarray]:
     """All pairs of twins among fingerprints (N, 384) uint8, as arrays (P, 2) of rows, each pair once.
 
-    Exact: a search tree over the lowest frequencies cannot miss a pair, because dropping frequencies only shortens
-    distances; every pair that it gives is then compared in full. One slab of the lightness axis at a time.
+    Exact: pictures are parted along their lowest frequencies into groups that cannot hold twins of each other, which
+    no pair escapes, because dropping frequencies only shortens distances; each pair that is left is compared in full.
     """
-    lightness = _coordinates(fingerprints, limit=1)[:, 0]
-    order = np.argsort(lightness, kind="stable")
-    ordered = lightness[order]
-    for start in range(0, len(order), slab):
-        stop = min(start + slab, len(order))
-        reach = np.searchsorted(ordered, ordered[stop - 1] + radius, side="right")
-        rows = order[start:reach]
-        pairs = cKDTree(_coordinates(fingerprints[rows])).query_pairs(radius, output_type="ndarray")
-        pairs = pairs[pairs.min(axis=1) < stop - start] if len(pairs) else pairs
-        for first in range(0, len(pairs), _BATCH):
-            batch = rows[pairs[first : first + _BATCH]]
+    coordinates = _coordinates(fingerprints)
+    for pairs in _near_pairs(coordinates, np.arange(len(coordinates)), None, radius, leaf):
+        for start in range(0, len(pairs), _BATCH):
+            batch = pairs[start : start + _BATCH]
             distance, difference = compare(fingerprints[batch[:, 0]], fingerprints[batch[:, 1]])
             yield batch[(distance <= radius) & (difference <= max_difference)]
+
+
+def _near_pairs(
+    coordinates: np.ndarray, left: np.ndarray, right: np.ndarray | None, radius: float, leaf: int
+) -> Iterator[np.ndarray]:
+    """Pairs of rows at most `radius` apart, within `left` where `right` is None, else between the two; (P, 2) each."""
+    if not len(left) or (right is not None and not len(right)):
+        return
+    axis, middle, width = _widest(coordinates, left, right)
+    if max(len(left), 0 if right is None else len(right)) <= leaf or width <= 2 * radius:
+        yield from _compare_all(coordinates, left, right, radius, leaf)
+        return
+    at = coordinates[left, axis]
+    low, high = left[at <= middle], left[at > middle]
+    low_edge, high_edge = left[(at <= middle) & (at >= middle - radius)], left[(at > middle) & (at <= middle + radius)]
+    if right is None:
+        yield from _near_pairs(coordinates, low, None, radius, leaf)
+        yield from _near_pairs(coordinates, high, None, radius, leaf)
+        yield from _near_pairs(coordinates, low_edge, high_edge, radius, leaf)
+        return
+    at = coordinates[right, axis]
+    yield from _near_pairs(coordinates, low, right[at <= middle], radius, leaf)
+    yield from _near_pairs(coordinates, high, right[at > middle], radius, leaf)
+    yield from _near_pairs(coordinates, low_edge, right[(at > middle) & (at <= middle + radius)], radius, leaf)
+    yield from _near_pairs(coordinates, high_edge, right[(at <= middle) & (at >= middle - radius)], radius, leaf)
+
+
+def _widest(coordinates: np.ndarray, left: np.ndarray, right: np.ndarray | None) -> tuple[int, float, float]:
+    """The axis along which a sample spreads most, its middle there, and how far all rows reach along it."""
+    parts = [left] if right is None else [left, right]
+    sample = np.concatenate([coordinates[part[:: len(part) // _SAMPLE + 1]] for part in parts])
+    axis = int(sample.std(axis=0).argmax())
+    reach = [(coordinates[part, axis].min(), coordinates[part, axis].max()) for part in parts]
+    low, high = min(one for one, _ in reach), max(one for _, one in reach)
+    middle = float(np.median(sample[:, axis]))
+    return axis, middle if low <= middle < high else float(low + high) / 2, float(high - low)
+
+
+def _compare_all(
+    coordinates: np.ndarray, left: np.ndarray, right: np.ndarray | None, radius: float, leaf: int
+) -> Iterator[np.ndarray]:
+    """Every row with every other, block by block, as one matrix product each."""
+    limit = radius**2 + 0.05  # what single precision may lose
+    for start in range(0, len(left), leaf):
+        block = left[start : start + leaf]
+        others = left if right is None else right
+        for first in range(start if right is None else 0, len(others), leaf):
+            other = others[first : first + leaf]
+            a, b = coordinates[block], coordinates[other]
+            square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+            near = np.argwhere(np.triu(square <= limit, 1) if right is None and first == start else square <= limit)
+            if len(near):
+                yield np.stack((block[near[:, 0]], other[near[:, 1]]), axis=1)
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,14 +124,14 @@ def _planes(fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[:, :256].reshape(-1, 16, 16) / 2.55, values[:, 256:].reshape(-1, 2, 8, 8) - 128
 
 
-def _coordinates(fingerprints: np.ndarray, *, limit: int = 24) -> np.ndarray:
-    """The (at most 24) lowest frequencies (P, limit): distances in them never exceed the distance of `compare`."""
-    parts = [np.empty((0, limit), np.float32)]
+def _coordinates(fingerprints: np.ndarray) -> np.ndarray:
+    """The 24 lowest frequencies (P, 24): distances in them never exceed the distance of `compare`."""
+    parts = [np.empty((0, 24), np.float32)]
     for start in range(0, len(fingerprints), _BATCH):
         light, tint = _planes(fingerprints[start : start + _BATCH])
         light, tint = dctn(light, axes=(1, 2), norm="ortho") / 16, dctn(tint, axes=(2, 3), norm="ortho") / 8
         light[:, 0, 0] *= _MEAN_WEIGHT
         tint[:, :, 0, 0] *= _MEAN_WEIGHT
         columns = [light[:, i, j] for i, j in _LOWEST] + [tint[:, c, i, j] for i, j in _LOWEST[:6] for c in (0, 1)]
-        parts.append(np.stack(columns[:limit], axis=1))
+        parts.append(np.stack(columns, axis=1))
     return np.concatenate(parts)

@@ -24,6 +24,7 @@ from .corpus_sources import (
 
 _PARQUET_DAMAGE = (pa.ArrowException, OSError, ValueError, EOFError)
 _READ_ROWS = 32
+_MANY_ARCHIVES = 64  # from here on they are listed by those who read them
 
 
 class Unit(NamedTuple):
@@ -67,6 +68,7 @@ def plan_units(source: Source, *, pairing: Pairing, unit_size: int) -> list[Unit
     loose = [entry for entry in entries if entry.kind in ("picture", "sidecar", "metadata")]
     inputs = gather_inputs(loose, pairing, lambda entry: read_file(str(entry.key), entry.stamp))
     units = []
+    many = sum(entry.kind == "archive" for entry in entries) >= _MANY_ARCHIVES
     single = kind_of(source.location) in ("archive", "parquet") and len(entries) == 1  # the source is that file
     for entry in entries:
         if entry.kind not in ("archive", "parquet"):
@@ -75,6 +77,9 @@ def plan_units(source: Source, *, pairing: Pairing, unit_size: int) -> list[Unit
             inputs.append(_refused(entry, entry.reason, entry.detail))
             continue
         prefix = "" if single else f"{entry.name}/"
+        if entry.kind == "archive" and many:
+            units.append(Unit(source.name, entry.kind, str(entry.key), entry.stamp, prefix, pairing=pairing))
+            continue
         try:
             units += _plan_container(source.name, entry, prefix, pairing, unit_size)
         except BadArchiveError as error:
