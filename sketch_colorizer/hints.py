@@ -16,6 +16,12 @@ def encode_hints(lab: Tensor, mask: Tensor) -> Tensor:
     return torch.cat(((lab - offset) / scale * mask, mask), dim=-3)
 
 
+def decode_hints(values: Tensor) -> Tensor:
+    """The Lab colours (.., 3, H, W) of the first three channels of `hint_values` where the mask is 1."""
+    scale = values.new_tensor([50.0, 110.0, 110.0]).view(3, 1, 1)
+    return values * scale + values.new_tensor([50.0, 0.0, 0.0]).view(3, 1, 1)
+
+
 def simulate_hints(labels: Tensor, generator: Generator, *, share_without: float = 0.5) -> Tensor:
     """Hints as a user might paint them on a finished picture: (3, H, W) Lab -> `hint_values` (4, H, W).
 

@@ -1,9 +1,7 @@
 """Drawings to tensors for the network, and the network's coarse colours back to pictures at the drawing's own size."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, TypedDict
 
 import cv2
@@ -15,25 +13,19 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 from .color import lab_to_rgb
-from .compositing import composite, enlarge_colors
+from .colorization_result import ColorizationResult
+from .compositing import composite
 from .drawing import clean_drawing
-from .quantizer import decode_classes
-from .regions import flat_colors, pool_by_region, segment_regions
+from .painting import Page, Painter
+from .palette import read_palette
+from .regions import segment_regions
+from .uncertainty import RegionDistributions
+from .user_hints import MarkedPixels, hint_tensor, read_hints
 
 Drawing = Image.Image | np.ndarray
-Decoder = Callable[..., Tensor]  # scores of the classes -> Lab
 STYLES = ("flat", "soft")
 _GRID = 4  # sides of the working-size copy are multiples of it, so that the coarse colours end where the drawing ends
 _WRITTEN_BY_TRANSFORMERS = {"image_processor_type", "auto_map", "processor_class", "feature_extractor_type", "backend"}
-
-
-@dataclass
-class ColorizationResult:
-    """A finished picture and its parts, PIL images at the drawing's exact size."""
-
-    image: Image.Image  # RGB, the lines over the colours
-    colors: Image.Image  # RGB, the colours without lines
-    line_art: Image.Image  # L, 255 = paper
 
 
 class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
@@ -115,24 +107,30 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         self,
         images: Drawing | Sequence[Drawing],
         *,
+        hints: Any = None,
         working_size: int | None = None,
         do_clean: bool | None = None,
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
-        """Drawings -> pixel_values (B, 1, H, W), ink in 0..1, and hint_values (B, 4, H, W), zero.
+        """Drawings -> pixel_values (B, 1, H, W), ink in 0..1, and hint_values (B, 4, H, W), zero without hints.
 
         A drawing is a PIL image of any mode, or a uint8 array (H, W), (H, W, 3) or (H, W, 4). Drawings of different
-        sizes are padded to the largest of the batch.
+        sizes are padded to the largest of the batch. `hints` are those of the one drawing (`read_hints` says in which
+        forms), or for several drawings a list with the hints, or None, of each.
         """
+        line_arts = self._line_arts(images, do_clean)
+        marks = _read_all_hints(hints, images, line_arts)
         inks = [
             shrink_to_ink(line_art, self.working_shape(line_art, working_size), max_gain=self.max_ink_gain)
-            for line_art in self._line_arts(images, do_clean)
+            for line_art in line_arts
         ]
         height, width = self._padded_shape([ink.shape for ink in inks])
         pixel_values = np.zeros((len(inks), 1, height, width), np.float32)
-        for row, ink in zip(pixel_values, inks, strict=True):
-            row[0, : ink.shape[0], : ink.shape[1]] = ink
         hint_values = np.zeros((len(inks), 4, height, width), np.float32)
+        for row, hint_row, ink, mark in zip(pixel_values, hint_values, inks, marks, strict=True):
+            row[0, : ink.shape[0], : ink.shape[1]] = ink
+            if mark is not None:
+                hint_row[:, : ink.shape[0], : ink.shape[1]] = hint_tensor(mark, ink.shape)
         return BatchFeature({"pixel_values": pixel_values, "hint_values": hint_values}, tensor_type=return_tensors)
 
     def working_shape(self, line_art: np.ndarray, working_size: int | None = None) -> tuple[int, int]:
@@ -148,6 +146,9 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         outputs: Any,
         images: Drawing | Sequence[Drawing],
         *,
+        hints: Any = None,
+        palette: Any = None,
+        regions: Sequence[np.ndarray] | None = None,
         style: Literal["flat", "soft"] | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
@@ -156,32 +157,65 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
     ) -> list[ColorizationResult]:
         """What the model made of the drawings -> finished pictures at the drawings' sizes.
 
-        `images`, `working_size` and `do_clean` are those that went in. The colours come from `outputs.logits`
-        and the colours and weights of their classes where there are logits, from `outputs.colors` otherwise.
+        `images`, `hints`, `working_size` and `do_clean` are those that went in. The colours come from `outputs.logits`
+        and the colours and weights of their classes where there are logits, from `outputs.colors` otherwise. Hints are
+        obeyed exactly; with a `palette` (`read_palette` says in which forms) all that is painted takes one of its
+        colours, and what the model leaves white stays white. `regions` are the drawings' where they are known.
         """
         style = _check_style(self.style if style is None else style)
-        temperature = _check_temperature(self.temperature if temperature is None else temperature)
-        line_arts = self._line_arts(images, do_clean)
-        logits = getattr(outputs, "logits", None)
-        values = outputs.colors if logits is None else logits
-        guidance = _check_guidance(self.guidance if guidance is None else guidance)
-        decode = None if logits is None else self._decoder(outputs, temperature, guidance)
-        color = self._color_flat if style == "flat" else self._color_softly
+        painter = self._painter(outputs, temperature, guidance, palette)
         results = []
-        for grid, line_art in zip(self._crop(values, line_arts, working_size), line_arts, strict=True):
-            colors = color(grid, line_art, decode)
-            image = Image.fromarray(composite(colors, line_art))
-            results.append(ColorizationResult(image, Image.fromarray(colors), Image.fromarray(line_art)))
+        for page in self._pages(outputs, self._line_arts(images, do_clean), images, hints, regions, working_size):
+            colors, distributions = painter.paint(page, style)
+            parts = (Image.fromarray(part) for part in (composite(colors, page.line_art), colors, page.line_art))
+            results.append(ColorizationResult(*parts, distributions))
         return results
 
-    def _decoder(self, outputs: Any, temperature: float, guidance: float) -> Decoder:
-        return partial(
-            decode_classes,
-            bin_colors=outputs.bin_colors.float().cpu(),
-            bin_weights=outputs.bin_weights.float().cpu(),
-            temperature=temperature,
+    @torch.inference_mode()
+    def region_distributions(
+        self,
+        outputs: Any,
+        images: Drawing | Sequence[Drawing],
+        *,
+        hints: Any = None,
+        palette: Any = None,
+        regions: Sequence[np.ndarray] | None = None,
+        temperature: float | None = None,
+        guidance: float | None = None,
+        working_size: int | None = None,
+        do_clean: bool | None = None,
+    ) -> list[RegionDistributions | None]:
+        """What `post_process_colorization` says with its results of each region, without painting them."""
+        painter = self._painter(outputs, temperature, guidance, palette)
+        pages = self._pages(outputs, self._line_arts(images, do_clean), images, hints, regions, working_size)
+        return [painter.know(page) for page in pages]
+
+    def _pages(
+        self,
+        outputs: Any,
+        line_arts: list[np.ndarray],
+        images: Drawing | Sequence[Drawing],
+        hints: Any,
+        regions: Sequence[np.ndarray] | None,
+        working_size: int | None,
+    ) -> Iterator[Page]:
+        values = outputs.colors if getattr(outputs, "logits", None) is None else outputs.logits
+        marks = _read_all_hints(hints, images, line_arts)
+        grids, predicted = (self._crop(each, line_arts, working_size) for each in (values, outputs.colors))
+        for number, line_art in enumerate(line_arts):
+            labels = segment_regions(line_art) if regions is None else regions[number]
+            yield Page(line_art, labels, grids[number], predicted[number], marks[number])
+
+    def _painter(self, outputs: Any, temperature: float | None, guidance: float | None, palette: Any) -> Painter:
+        has_classes = getattr(outputs, "logits", None) is not None
+        return Painter(
+            to_rgb=self._to_rgb,
+            bin_colors=outputs.bin_colors.float().cpu() if has_classes else None,
+            bin_weights=outputs.bin_weights.float().cpu() if has_classes else None,
+            temperature=_check_temperature(self.temperature if temperature is None else temperature),
             paper_threshold=self.paper_threshold,
-            guidance=guidance,
+            guidance=_check_guidance(self.guidance if guidance is None else guidance),
+            palette=None if palette is None else read_palette(palette),
         )
 
     def _crop(self, values: Tensor, line_arts: list[np.ndarray], working_size: int | None) -> list[Tensor]:
@@ -199,22 +233,6 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
             value[:, : math.ceil(height / stride), : math.ceil(width / stride)] for value, (height, width) in cropped
         ]
 
-    def _color_flat(self, values: Tensor, line_art: np.ndarray, decode: Decoder | None) -> np.ndarray:  # (H, W, 3)
-        """One colour for each region, decoded once from the mean log-probabilities over it.
-
-        The mean of the scores serves: it differs by a number for each region, which no softmax sees.
-        """
-        labels = segment_regions(line_art)
-        pooled = pool_by_region(values, labels, line_art)  # (N, Q) or (N, 3)
-        areas = torch.from_numpy(np.bincount(labels.ravel(), minlength=len(pooled)))
-        lab = pooled if decode is None else decode(pooled, areas=areas)
-        return flat_colors(self._to_rgb(lab), labels)
-
-    def _color_softly(self, values: Tensor, line_art: np.ndarray, decode: Decoder | None) -> np.ndarray:  # (H, W, 3)
-        """The colour of each cell of the coarse grid, enlarged along the lines."""
-        lab = values if decode is None else decode(values, dim=0)
-        return enlarge_colors(self._to_rgb(lab.movedim(0, -1)), segment_regions(line_art), line_art)
-
     def _to_rgb(self, lab: Tensor) -> np.ndarray:
         """Lab (.., 3) -> uint8 sRGB (.., 3), where what is as good as white is exactly white."""
         rgb = (lab_to_rgb(lab, dim=-1) * 255).round()
@@ -231,6 +249,20 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         divisor = self.size_divisor
         height, width = (math.ceil(max(sides) / divisor) * divisor for sides in zip(*shapes, strict=True))
         return height, width
+
+
+def _read_all_hints(
+    hints: Any, images: Drawing | Sequence[Drawing], line_arts: list[np.ndarray]
+) -> list[MarkedPixels | None]:
+    """The hints of each drawing as marked pixels, None for none."""
+    if hints is None:
+        return [None] * len(line_arts)
+    if isinstance(images, (Image.Image, np.ndarray)) or isinstance(hints, MarkedPixels):
+        hints = [hints]
+    if not isinstance(hints, (list, tuple)) or len(hints) != len(line_arts):
+        raise ValueError(f"hints for several drawings must be a list with those of each: {len(line_arts)} entries")
+    marks = [None if one is None else read_hints(one, art) for one, art in zip(hints, line_arts, strict=True)]
+    return [None if one is None or len(one.index) == 0 else one for one in marks]
 
 
 def shrink_to_ink(line_art: np.ndarray, shape: tuple[int, int], *, max_gain: float) -> np.ndarray:

@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,14 +18,19 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from .configuration_sketch_colorizer import SketchColorizerConfig
-from .image_processing_sketch_colorizer import ColorizationResult, SketchColorizerImageProcessor
+from .colorization_result import ColorizationResult
+from .image_processing_sketch_colorizer import SketchColorizerImageProcessor
 from .modeling_sketch_colorizer import (
     SketchColorizerForClassification,
     SketchColorizerForRegression,
     SketchColorizerPreTrainedModel,
 )
+from .network_passes import NetworkPasses
+from .palette import read_palette
 from .picture_files import open_picture
+from .proposals import check_num_proposals, draw_proposals
 
+ENGINES = ("classes", "flow")  # the first is the default
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 _MODELS = {model.__name__: model for model in (SketchColorizerForClassification, SketchColorizerForRegression)}
 _WEIGHTS = "model.safetensors"
@@ -46,6 +53,7 @@ class ColorizationPipeline:
             )
         self.model = model.eval().to(memory_format=torch.channels_last)
         self.processor = processor
+        self._flow_source: dict[str, Any] = {"model": None}
 
     @classmethod
     def from_pretrained(
@@ -76,7 +84,9 @@ class ColorizationPipeline:
             )
             _check_complete(report)
             processor = SketchColorizerImageProcessor.from_pretrained(name, **hub)
-        return cls(network.to(device), processor)
+        pipeline = cls(network.to(device), processor)
+        pipeline._flow_source = {"model": model, **hub}
+        return pipeline
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
         """Write the model and its processor into a folder that `from_pretrained` loads."""
@@ -88,27 +98,98 @@ class ColorizationPipeline:
         self,
         images: Picture | Iterable[Picture],
         *,
+        hints: Any = None,
+        palette: Any = None,
+        num_proposals: int | None = None,
+        engine: Literal["classes", "flow"] | None = None,
         style: Literal["flat", "soft"] | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
         seed: int = 0,
         working_size: int | None = None,
-    ) -> ColorizationResult | list[ColorizationResult]:
+    ) -> ColorizationResult | list[ColorizationResult] | list[list[ColorizationResult]]:
         """Colour one picture (a path, a PIL image, or a uint8 array (H, W[, 3 or 4])), or each of several into a list.
 
-        `style`, `temperature`, `guidance` and `working_size` are the processor's where they are None. `seed` fixes
-        whatever is drawn at random; the models of this pipeline draw nothing: equal pictures get equal colours.
+        Args:
+            hints: colours that are obeyed, each in its region: a list of (x, y, colour[, radius]) in the picture's pixels
+                (as it is seen upright), or strokes on transparency (a path, a PIL image, or uint8 RGBA) of any size.
+                For several pictures a list with the hints, or None, of each.
+            palette: the colours that may be painted, beside white paper and the hints: a list of colours, text such as
+                "#aabbcc,teal", or a reference picture; the same for all pictures.
+            num_proposals: how many different colourings of each picture are wanted, as a list, of which the first is the
+                plain one. None is one result and no list.
+            engine: what draws the proposals: "classes", the model's own distributions, or "flow", the flow-matching
+                model, which draws the first one too. None is the better one.
+            style, temperature, guidance, working_size: the processor's where they are None.
+            seed: fixes what is drawn at random; without proposals nothing is. Equal pictures get equal colours.
+
+        Raises ValueError, in one line, for what of this is not as it should be.
         """
+        check_num_proposals(num_proposals)
+        engine = _check_engine(engine)
+        palette = None if palette is None else read_palette(palette)
         settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
-        if not isinstance(images, (str, os.PathLike, Image.Image, np.ndarray)):
-            return [self(image, seed=seed, **settings) for image in images]
-        image = open_picture(images) if isinstance(images, (str, os.PathLike)) else images
-        line_art = self.processor.clean(image)
-        inputs = self.processor(line_art, do_clean=False, working_size=working_size).to(self.model.device)
-        with torch.inference_mode():
-            outputs = self.model(**inputs)
-        [result] = self.processor.post_process_colorization(outputs, line_art, do_clean=False, **settings)
-        return result
+        settings |= {"palette": palette}
+        if _is_one(images):
+            return self._colorize(images, hints, num_proposals, engine, seed, settings)
+        return [
+            self._colorize(image, its_hints, num_proposals, engine, seed, settings)
+            for image, its_hints in _with_hints(images, hints)
+        ]
+
+    def _colorize(
+        self, image: Picture, hints: Any, num_proposals: int | None, engine: str, seed: int, settings: dict[str, Any]
+    ) -> ColorizationResult | list[ColorizationResult]:
+        image = open_picture(image) if isinstance(image, (str, os.PathLike)) else image
+        passes = NetworkPasses(self.model, self.processor, image, hints, settings)
+        if engine == "flow":
+            results = self._flow(passes, num_proposals or 1, seed)
+        else:
+            results = draw_proposals(passes, num_proposals or 1, seed)
+        return results[0] if num_proposals is None else results
+
+    def _flow(self, passes: NetworkPasses, num_proposals: int, seed: int) -> list[ColorizationResult]:
+        colors = self._flow_pipeline(
+            passes.pixel_values,
+            None if passes.marks is None else passes.hint_values(passes.marks),
+            num_proposals=num_proposals,
+            generator=torch.Generator().manual_seed(seed),
+        ).colors
+        return [passes.finish(SimpleNamespace(colors=one[None]), passes.marks) for one in colors]
+
+    @cached_property
+    def _flow_pipeline(self) -> Any:
+        """The flow-matching model that lies beside this one, loaded when it is first asked for."""
+        try:
+            from .pipeline_flow_colorizer import FlowColorizerPipeline
+        except ImportError as error:
+            raise ValueError(f"the engine 'flow' needs {error.name}: {error}") from None
+        try:
+            return FlowColorizerPipeline.beside(**self._flow_source).to(self.model.device)
+        except FileNotFoundError:
+            raise ValueError(
+                "this model comes without a flow-matching model (weights/flow); use the engine 'classes'"
+            ) from None
+
+
+def _check_engine(engine: str | None) -> str:
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    return engine or ENGINES[0]
+
+
+def _is_one(images: Any) -> bool:
+    return isinstance(images, (str, os.PathLike, Image.Image, np.ndarray))
+
+
+def _with_hints(images: Iterable[Picture], hints: Any) -> Iterator[tuple[Picture, Any]]:
+    """Each of several pictures with its hints."""
+    if hints is None:
+        return ((image, None) for image in images)
+    images = list(images)
+    if not isinstance(hints, (list, tuple)) or len(hints) != len(images):
+        raise ValueError(f"hints for several pictures must be a list with the hints, or None, of each: {len(images)}")
+    return zip(images, hints, strict=True)
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

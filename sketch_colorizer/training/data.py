@@ -109,6 +109,7 @@ class ColorizationDataset(Dataset):
         real_share: how often a picture's real line art is used where it has one.
         share_without_hints: share of samples without any hint.
         scale: range of the picture's longest side, in image sizes.
+        draws_lines: False leaves the drawing of the lines to `with_line_art`, which does it for a batch on any device.
     """
 
     def __init__(
@@ -120,8 +121,9 @@ class ColorizationDataset(Dataset):
         real_share: float = 0.7,
         share_without_hints: float = 0.5,
         scale: tuple[float, float] = (0.8, 1.4),
+        draws_lines: bool = True,
     ) -> None:
-        self.table, self.image_size, self.seed = table, image_size, seed
+        self.table, self.image_size, self.seed, self.draws_lines = table, image_size, seed, draws_lines
         self.real_share, self.share_without_hints, self.scale = real_share, share_without_hints, scale
 
     def __len__(self) -> int:
@@ -135,15 +137,16 @@ class ColorizationDataset(Dataset):
         if row["line_art"] is not None and torch.rand((), generator=generator) < self.real_share:
             line_art = decode(row["line_art"], "L")
         rgb, line_art, (rows, columns) = self._place(picture, line_art, generator)
-        labels, rough = torch.full_like(rgb, torch.nan), torch.ones_like(rgb[:1])
+        labels = torch.full_like(rgb, torch.nan)
         labels[:, rows, columns] = rgb_to_lab(rgb[:, rows, columns])
-        if line_art is None:
-            rough[:, rows, columns] = random_line_art(rgb[None, :, rows, columns], generator)[0]
-        else:
-            rough[:, rows, columns] = roughen(line_art[None, :, rows, columns], generator)[0]
+        if line_art is not None:
             labels[:, line_art[0] < 0.5] = torch.nan  # where the artist has ink, the picture's colour is the line's
         hints = simulate_hints(labels, generator, share_without=self.share_without_hints)
-        return {"pixel_values": 1 - rough, "hint_values": hints, "labels": labels}
+        source, seed = rgb if line_art is None else line_art, _seed(self.seed, epoch, index, "lines")
+        if self.draws_lines:
+            return {"pixel_values": draw_ink(source, (rows, columns), seed), "hint_values": hints, "labels": labels}
+        window = torch.tensor((rows.start, rows.stop, columns.start, columns.stop, line_art is not None, seed))
+        return {"source": source.expand(3, -1, -1), "window": window, "hint_values": hints, "labels": labels}
 
     def _place(
         self, picture: Image.Image, line_art: Image.Image | None, generator: Generator
@@ -171,6 +174,29 @@ class ColorizationDataset(Dataset):
         return place(picture), None if line_art is None else place(line_art), (rows, columns)
 
 
+def draw_ink(source: Tensor, window: tuple[slice, slice], seed: int) -> Tensor:
+    """Ink (1, H, W) in 0..1 as the network sees it, drawn at random inside the window and zero, paper, outside.
+
+    A picture (3, H, W) gets extracted lines; real line art (1, H, W) is roughened. Alike on every device.
+    """
+    part, generator = source[None, :, *window], Generator().manual_seed(seed)
+    line_art = roughen(part, generator) if len(source) == 1 else random_line_art(part, generator)
+    ink = torch.zeros_like(source[:1])
+    ink[:, *window] = 1 - line_art[0]
+    return ink
+
+
+def with_line_art(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A batch as the model takes it: lines that the loader has not drawn are drawn where the batch lies."""
+    if "source" not in batch:
+        return batch
+    inks = []
+    for source, window in zip(batch["source"], batch["window"].tolist(), strict=True):
+        top, bottom, left, right, is_drawn, seed = window
+        inks.append(draw_ink(source[:1] if is_drawn else source, (slice(top, bottom), slice(left, right)), seed))
+    return {"pixel_values": torch.stack(inks), **{key: batch[key] for key in ("hint_values", "labels")}}
+
+
 def _offset(length: int, window: int, generator: Generator) -> int:
     """Where the window begins in a picture of this length; negative when the picture is smaller than the window."""
     slack = length - window
@@ -180,5 +206,9 @@ def _offset(length: int, window: int, generator: Generator) -> int:
 
 def _generator(*key: int) -> Generator:
     """A generator that depends on all parts of the key."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return Generator().manual_seed(_seed(*key))
+
+
+def _seed(*key: int | str) -> int:
+    """63 bits that depend on all parts of the key."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little") >> 1

@@ -69,6 +69,8 @@ def evaluate(
     num_sheet_pictures: int = 8,
     lpips_weights: str | None = None,
     fid_weights: str | None = None,
+    baselines: bool = True,
+    redrawn: bool = True,
     workers: int | None = None,
 ) -> Evaluation:
     """Evaluate a model (folder, Hub id, or None for the embedded one) beside the baselines, and compare it with others.
@@ -82,6 +84,8 @@ def evaluate(
         samples, seed: of the bootstrap over pictures.
         num_sheet_pictures: pictures of each group that are kept for the sheets.
         lpips_weights, fid_weights: TorchScript files; without them these two figures are left out.
+        baselines: whether "white" and "mean" stand beside the models.
+        redrawn: whether pictures with real line art are coloured from extracted lines too.
         workers: pictures in flight at once; None is one for each CPU core.
 
     Raises ValueError where a corpus, a split, a model or an earlier evaluation is not what it should be.
@@ -103,11 +107,19 @@ def evaluate(
         for name, source in sources.items()
         if name not in earlier
     ]
-    mean, mean_source = _mean_of_training_split(data, whole)
-    systems = [*models, leave_white(), fill_with_mean(mean)]
+    systems, mean_source = models, "no baseline was measured"
+    if baselines:
+        mean, mean_source = _mean_of_training_split(data, whole)
+        systems = [*models, leave_white(), fill_with_mean(mean)]
     networks = PerceptualNetworks(lpips=lpips_weights, inception=fid_weights, device=device)
     scores, paintings = run_systems(
-        table, systems, weights=balance_cells(whole), keep=num_sheet_pictures, networks=networks, workers=workers
+        table,
+        systems,
+        weights=balance_cells(whole),
+        keep=num_sheet_pictures,
+        networks=networks,
+        redrawn=redrawn,
+        workers=workers,
     )
     scores |= {name: rows for name, (rows, _) in past.items()}
     facts = {system.name: system.facts for system in systems} | {name: facts for name, (_, facts) in past.items()}
@@ -172,6 +184,7 @@ def run_systems(
     weights: dict[str, Tensor],
     keep: int = 0,
     networks: PerceptualNetworks | None = None,
+    redrawn: bool = True,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> tuple[Scores, list[tuple[Example, dict[str, Painting]]]]:
@@ -179,7 +192,8 @@ def run_systems(
 
     def judge(index: int) -> list[tuple[Example, dict[str, Painting], dict[str, dict]]]:
         return [
-            (example, *_score_example(example, systems, weights, networks)) for example in read_examples(table[index])
+            (example, *_score_example(example, systems, weights, networks))
+            for example in read_examples(table[index], redrawn=redrawn)
         ]
 
     scores: Scores = {system.name: {} for system in systems}

@@ -21,6 +21,7 @@ PSNR_CAP = 100.0  # dB given to equal pictures, whose PSNR is infinite
 GREY_CHROMA = 1.0  # below this a colour has no hue
 CHANCE_HUE_ERROR = 90.0  # degrees: what a random hue is off on average
 CALIBRATION_BINS = 15
+RARE_COLORS = 0.1  # the rarest colours are those that together make up this share of all pixels
 _REACH = 6  # pixels across a line within which two regions are neighbours
 _CLEARLY_DIFFERENT = 10.0  # Lab distance from which a leak between two regions can be seen
 
@@ -59,6 +60,14 @@ def balancing_weights(counts: Tensor) -> Tensor:
     prior = counts.double() / counts.sum().clamp(min=1)
     weights = torch.where(counts > 0, 1 / prior.clamp(min=RARE_SHARE), 0.0)
     return weights / (weights * prior).sum().clamp(min=1e-12)
+
+
+def rare_cells(weights: Tensor, share: float = RARE_COLORS) -> Tensor:
+    """The rarest cells that together hold `share` of all pixels, from their balancing weights: bool, one for each."""
+    prior = torch.where(weights > 0, 1 / weights.clamp(min=1e-12), 0.0)
+    order = prior.argsort()
+    held = prior[order].cumsum(0) / prior.sum().clamp(min=1e-12)
+    return torch.zeros_like(weights, dtype=torch.bool).index_fill(0, order[held <= share], True) & (weights > 0)
 
 
 def accuracy_curve(distance: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-MODELS = ("classification", "regression")
+MODELS = ("classification", "regression", "flow")
 PRECISIONS = ("no", "bf16", "fp16")
 
 
@@ -18,14 +18,17 @@ class Recipe:
     Args:
         data: corpus folder or Hub data set with the columns image, line_art, path.
         output_dir: where checkpoints, samples, logs and the finished model go.
-        model: "classification" or "regression".
-        preset: network, see PRESETS in the configuration.
+        model: "classification", "regression" or "flow".
+        preset: network, see PRESETS in the configuration (for "flow" in its model).
         config: further configuration fields, for instance {color_space: rgb, rebalancing: 1.0}.
         init_from: a finished model to start from instead of a random one.
         image_size: side of the square training samples, a multiple of the network's stride.
         max_steps, max_minutes: the run ends at whichever comes first.
         final_lr: share of the learning rate that is left at max_steps (cosine); 1 keeps it constant.
+        line_art_on_device: whether lines are drawn where the model is instead of in the loader; None does so on a GPU.
         mixed_precision: "no", "bf16" or "fp16".
+        log_with: a tracker that accelerate knows, such as "tensorboard"; its log lies in output_dir.
+        processor: settings of the image processor that the finished model comes with, for instance {working_size: 128}.
     """
 
     data: str
@@ -53,6 +56,7 @@ class Recipe:
     compile: bool = False
     mixed_precision: str = "no"
     ema_decay: float = 0.999
+    line_art_on_device: bool | None = None
     num_workers: int = 1
     num_threads: int | None = None
     seed: int = 0
@@ -61,6 +65,7 @@ class Recipe:
     evaluate_every: int = 500
     log_every: int = 20
     log_with: str | None = None
+    processor: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -125,6 +130,11 @@ class Recipe:
     def to_yaml(self) -> str:
         return yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
 
+    def flat(self) -> dict[str, Any]:
+        """The settings as numbers, flags and text, which is what trackers take."""
+        plain = (int, float, str, bool)
+        return {k: v if isinstance(v, plain) else str(v) for k, v in dataclasses.asdict(self).items()}
+
     def differences(self, other: "Recipe") -> list[str]:
         """What must be equal for one run to go on as the other and is not, as readable lines."""
         free = {
@@ -137,7 +147,7 @@ class Recipe:
             "log_every",
             "log_with",
         }
-        free |= {"num_workers", "num_threads"}
+        free |= {"num_workers", "num_threads", "processor"}
         mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
         return [
             f"{key}: {theirs[key]!r} then, {mine[key]!r} now"

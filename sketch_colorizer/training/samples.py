@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..color import lab_to_rgb
 
 
-def write_sample_grid(path: Path, batch: dict[str, Tensor], colors: Tensor) -> None:
+def sample_grid(batch: dict[str, Tensor], colors: Tensor) -> np.ndarray:  # (H, W, 3) uint8
     """Rows of drawing, prediction under the lines, and truth, for each picture of the batch."""
     line_art = 1 - batch["pixel_values"].float()
     enlarged = F.interpolate(colors.float(), size=line_art.shape[-2:], mode="bilinear")
@@ -22,8 +22,12 @@ def write_sample_grid(path: Path, batch: dict[str, Tensor], colors: Tensor) -> N
     strips = [torch.cat(list(part), dim=2) for part in (cells[:half], cells[half : 2 * half])]
     width = max(strip.shape[2] for strip in strips)
     sheet = torch.cat([F.pad(strip, (0, width - strip.shape[2])) for strip in strips], dim=1)
+    return (sheet.movedim(0, -1).clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)
+
+
+def write_sample_grid(path: Path, grid: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((sheet.movedim(0, -1).clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)).save(path)
+    Image.fromarray(grid).save(path)
 
 
 def write_loss_plot(path: Path, history: list[dict]) -> None:

@@ -40,6 +40,7 @@ from .metrics import (
     line_error,
     painted_area,
     psnr,
+    rare_cells,
     unevenness,
 )
 
@@ -147,6 +148,7 @@ def score_colors(layer: Layer, area: Tensor, weights: Tensor) -> dict[str, float
     median, p95 = np.quantile(difference, (0.5, 0.95))
     curve = accuracy_curve(distance) / len(distance)
     histogram = torch.bincount(layer.cells[area], minlength=NUM_CELLS).int().numpy()
+    rare = rare_cells(weights)[truth.cells[area]]
     true_histogram = torch.bincount(truth.cells[area], minlength=NUM_CELLS).int().numpy()
     return {
         "ciede2000": float(difference.mean()),
@@ -156,6 +158,8 @@ def score_colors(layer: Layer, area: Tensor, weights: Tensor) -> dict[str, float
         "curve": curve.float().numpy(),
         "balanced_hits": float(accuracy_curve(distance, weight).mean()),
         "balanced_weight": float(weight.sum()),
+        "rare_hits": float(accuracy_curve(distance[rare]).mean()),
+        "rare_pixels": int(rare.sum()),
         "chroma": float(chroma(layer.lab[area]).mean()),
         "chroma_true": float(truth.chroma[area].mean()),
         "colorfulness": colorfulness(rgb),
@@ -174,6 +178,7 @@ ABSENT: dict[str, float | np.ndarray] = {
         ["ciede2000", "ciede2000_median", "ciede2000_p95", "auc", "balanced_hits", "balanced_weight", "chroma"],
         math.nan,
     ),
+    **dict.fromkeys(["rare_hits", "rare_pixels"], math.nan),
     **dict.fromkeys(["chroma_true", "colorfulness", "colorfulness_true", "hue_error", "histogram_distance"], math.nan),
     "psnr": math.nan,
     "curve": np.full(AUC_DISTANCES, np.nan, dtype=np.float32),
@@ -234,6 +239,7 @@ def _color_statistics(view: str) -> dict[str, Statistic]:
         "auc_balanced": ratio_of(
             f"{view}.balanced_hits", f"{view}.balanced_weight", better="higher", label="AuC class-balanced"
         ),
+        "auc_rare": ratio_of(f"{view}.rare_hits", f"{view}.rare_pixels", better="higher", label="AuC rare colours"),
         "chroma_ratio": ratio_of(f"{view}.chroma", f"{view}.chroma_true", better="one", label="chroma ratio"),
         "colorfulness_ratio": ratio_of(
             f"{view}.colorfulness", f"{view}.colorfulness_true", better="one", label="colourfulness ratio"

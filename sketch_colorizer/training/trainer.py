@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
@@ -17,9 +18,10 @@ from tqdm import tqdm
 from ..configuration_sketch_colorizer import SketchColorizerConfig
 from ..image_processing_sketch_colorizer import SketchColorizerImageProcessor
 from ..modeling_sketch_colorizer import SketchColorizerForClassification, SketchColorizerForRegression
-from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors
+from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors, with_line_art
 from .recipe import Recipe
-from .samples import write_loss_plot, write_sample_grid
+from .run_card import run_card
+from .samples import sample_grid, write_loss_plot, write_sample_grid
 
 MODELS = {"classification": SketchColorizerForClassification, "regression": SketchColorizerForRegression}
 NUM_HELD_OUT = 96  # held-out pictures whose loss chooses the best weights
@@ -53,14 +55,19 @@ class Trainer:
             project_dir=recipe.output_dir,
             dataloader_config=loading,
         )
+        if recipe.log_with and not self.accelerator.log_with:
+            raise ValueError(f"recipe: log_with={recipe.log_with} needs a package that is not installed")
+        self.processor = SketchColorizerImageProcessor(**recipe.processor)
         set_seed(recipe.seed)
         table, held_out = divide(load_corpus(recipe.data, recipe.split))
+        on_device = recipe.line_art_on_device
         sizes = {"image_size": recipe.image_size, "scale": (recipe.min_scale, recipe.max_scale)}
         self.samples = ColorizationDataset(
             table,
             seed=recipe.seed,
             real_share=recipe.real_share,
             share_without_hints=recipe.share_without_hints,
+            draws_lines=not (self.accelerator.device.type == "cuda" if on_device is None else on_device),
             **sizes,
         )
         self.held_out = ColorizationDataset(held_out, seed=1, share_without_hints=1.0, **{**sizes, "scale": (1.0, 1.0)})
@@ -68,11 +75,13 @@ class Trainer:
         self.progress = Progress()
 
     def _make_model(self, table) -> nn.Module:
-        recipe, kind = self.recipe, MODELS[self.recipe.model]
+        recipe, kind = self.recipe, _model_class(self.recipe.model)
         if recipe.init_from:
             if recipe.config:
                 raise ValueError("recipe: init_from brings its own configuration; leave `config` out")
             model = kind.from_pretrained(recipe.init_from, dtype=torch.float32)
+        elif recipe.model == "flow":
+            model = kind.from_preset(recipe.preset, **recipe.config)
         else:
             model = kind(SketchColorizerConfig.from_preset(recipe.preset, **recipe.config))
             if recipe.model == "classification":
@@ -105,7 +114,7 @@ class Trainer:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         (self.output_dir / "recipe.yaml").write_text(recipe.to_yaml())
         if recipe.log_with:
-            accelerator.init_trackers("sketch_colorizer")
+            accelerator.init_trackers("sketch_colorizer", config=recipe.flat())
         self._loop(model, optimizer, schedule, average)
         accelerator.end_training()
         return self._finish(average)
@@ -147,6 +156,7 @@ class Trainer:
                 self._save_checkpoint()
 
     def _backward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        batch = with_line_art(batch)
         batch = {key: value.contiguous(memory_format=torch.channels_last) for key, value in batch.items()}
         loss = model(**batch).loss
         if not torch.isfinite(loss):
@@ -201,24 +211,32 @@ class Trainer:
             }
             output = model(**batch)
             losses.append(output.loss.item())
-            grid.append((batch, output.colors))
+            grid = grid or [batch, output.colors]
         loss, progress = sum(losses) / max(1, len(losses)), self.progress
         model.train()
         progress.history.append({"step": progress.step, "held_out_loss": loss})
         self.accelerator.log({"held_out_loss": loss}, step=progress.step)
         tqdm.write(f"step {progress.step}: held-out loss {loss:.4f}")
         if grid:
-            write_sample_grid(self.output_dir / "samples" / f"step-{progress.step:06d}.png", *grid[0])
+            self._show(sample_grid(*grid))
         if loss < progress.best:
             progress.best = loss
             self._save_model(model, self.output_dir / "best")
+
+    def _show(self, grid: np.ndarray) -> None:
+        """The sample grid as a file, and in every tracker that takes pictures."""
+        write_sample_grid(self.output_dir / "samples" / f"step-{self.progress.step:06d}.png", grid)
+        for tracker in self.accelerator.trackers:
+            if hasattr(tracker, "log_images"):
+                order = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                tracker.log_images({"samples": grid[None]}, step=self.progress.step, **order)
 
     def _save_model(self, model: nn.Module, folder: Path) -> None:
         """Config, weights and processor, whole or not at all."""
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(partial)
-        SketchColorizerImageProcessor().save_pretrained(partial)
+        self.processor.save_pretrained(partial)
         (partial / "recipe.yaml").write_text(self.recipe.to_yaml())
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -266,9 +284,19 @@ class Trainer:
         if best.is_dir():  # none where no picture is held out
             shutil.copytree(best, folder, dirs_exist_ok=True)
         write_loss_plot(self.output_dir / "loss.png", self.progress.history)
+        shutil.copy(self.output_dir / "loss.png", folder)
+        (folder / "README.md").write_text(run_card(self.recipe, self.progress, len(self.samples), average.module))
         summary = {key: getattr(self.progress, key) for key in ("step", "best", "seconds", "history")}
         (self.output_dir / "training.json").write_text(json.dumps(summary, indent=1))
         return folder
+
+
+def _model_class(name: str) -> type[nn.Module]:
+    if name == "flow":  # it brings diffusers, an extra
+        from .flow import FlowTraining
+
+        return FlowTraining
+    return MODELS[name]
 
 
 def _one_thread(worker: int) -> None:

@@ -1,0 +1,139 @@
+"""The network's coarse prediction painted over a drawing's regions, flat or soft, with its user's hints and palette."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .color import lab_to_rgb
+from .compositing import enlarge_colors
+from .hint_spreading import blend_hints, paint_marks, settle_regions
+from .palette import DECISION, Palette, balance, color_scores, palette_scores
+from .quantizer import decode_classes
+from .regions import flat_colors, pool_by_region
+from .uncertainty import RegionDistributions
+from .user_hints import MarkedPixels, vote_by_region
+
+
+class Page(NamedTuple):
+    """One drawing and what the network made of it."""
+
+    line_art: np.ndarray  # (H, W) uint8, 255 = paper
+    labels: np.ndarray  # (H, W) int32, its regions
+    grid: Tensor  # (Q, h, w) scores of the classes, or (3, h, w) Lab
+    predicted: Tensor  # (3, h, w) Lab
+    marks: MarkedPixels | None
+
+
+class _Decision(NamedTuple):
+    """What is decided for each region, hints aside."""
+
+    pooled: Tensor  # (N, Q) scores, or (N, 3) Lab
+    colors: np.ndarray  # (N, 3) uint8
+    scores: Tensor | None = None  # (N, P) of the palette's colours
+    bonus: Tensor | None = None  # (P,) that the scores hold already
+
+
+@dataclass
+class Painter:
+    """How pages are painted.
+
+    Args:
+        to_rgb: Lab (.., 3) -> uint8 sRGB (.., 3), in which white is paper.
+        bin_colors: (Q, 3) Lab, where the pages hold scores of classes; None where they hold colours.
+        bin_weights: (Q,) see `decode_classes`, as are temperature, paper_threshold and guidance.
+        palette: the colours to which everything that is painted is restricted; paper stays white.
+    """
+
+    to_rgb: Callable[[Tensor], np.ndarray]
+    bin_colors: Tensor | None
+    bin_weights: Tensor | None
+    temperature: float
+    paper_threshold: float | None
+    guidance: float
+    palette: Palette | None
+
+    def paint(self, page: Page, style: str) -> tuple[np.ndarray, RegionDistributions | None]:
+        """The colours, uint8 (H, W, 3), in the style "flat" or "soft", and what the model knew of each region."""
+        decision = self._decide(page)
+        colors = self._flat(page, decision) if style == "flat" else self._soft(page, decision)
+        if page.marks is not None:
+            paint_marks(colors, page.marks)
+        return colors, self._distributions(page, decision)
+
+    def know(self, page: Page) -> RegionDistributions | None:
+        """What the model knows of each region; None where it has no classes."""
+        return self._distributions(page, self._decide(page))
+
+    def _decide(self, page: Page) -> _Decision:
+        pooled = pool_by_region(page.grid, page.labels, page.line_art)
+        areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
+        colors = self.to_rgb(self._decode(pooled, areas=areas))
+        if self.palette is None:
+            return _Decision(pooled, colors)
+        painted = (colors < 255).any(-1)
+        scores, chosen = self._palette_scores(pooled), torch.from_numpy(painted)
+        bonus = balance(scores[chosen], areas[chosen].sqrt(), self.palette)
+        colors[painted] = self.palette.rgb[(scores + bonus).argmax(-1).numpy()[painted]]
+        return _Decision(pooled, colors, scores + bonus, bonus)
+
+    def _distributions(self, page: Page, decision: _Decision) -> RegionDistributions | None:
+        if self.bin_colors is None:
+            return None
+        settled = np.zeros(len(decision.colors), bool)
+        if page.marks is not None:
+            settled[vote_by_region(page.marks, page.labels, page.line_art)[1]] = True
+        palette = None if self.palette is None else (self.palette.rgb, decision.scores)
+        return RegionDistributions(page.line_art, decision.pooled, self.bin_colors, decision.colors, settled, palette)
+
+    def _flat(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)
+        """One colour for each region, its hint's where it has one."""
+        if page.marks is None:
+            return flat_colors(decision.colors, page.labels)
+        labels, colors = settle_regions(page.labels, decision.colors, page.marks, page.line_art, _guide(page))
+        return flat_colors(colors, labels)
+
+    def _soft(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)
+        """The colour of each cell of the coarse grid, enlarged along the lines and drawn towards the hints."""
+        values = page.grid.movedim(0, -1)
+        cells = self.to_rgb(self._decode(values))
+        if self.palette is not None:
+            painted = (cells < 255).any(-1)
+            scores = self._palette_scores(values[torch.from_numpy(painted)]) + decision.bonus
+            mixture = (scores / DECISION).softmax(-1) @ self.palette.lab
+            cells[painted] = (lab_to_rgb(mixture, dim=-1) * 255).round().to(torch.uint8).numpy()
+        colors = enlarge_colors(cells, page.labels, page.line_art)
+        if page.marks is not None:
+            blend_hints(colors, page.labels, page.marks, page.line_art, _guide(page))
+        return colors
+
+    def _decode(self, values: Tensor, *, areas: Tensor | None = None) -> Tensor:
+        """Scores (.., Q), or Lab (.., 3) -> Lab (.., 3).
+
+        A region's mean score serves: it differs from the mean log-probability by a number that no softmax sees.
+        """
+        if self.bin_colors is None:
+            return values
+        return decode_classes(
+            values,
+            self.bin_colors,
+            self.bin_weights,
+            temperature=self.temperature,
+            paper_threshold=self.paper_threshold,
+            guidance=self.guidance,
+            areas=areas,
+            dim=-1,
+        )
+
+    def _palette_scores(self, values: Tensor) -> Tensor:
+        """How well each of the palette's colours fits, (.., P)."""
+        if self.bin_colors is None:
+            return color_scores(values, self.palette)
+        return palette_scores(values, self.bin_colors, self.palette)
+
+
+def _guide(page: Page) -> np.ndarray:
+    return page.predicted.movedim(0, -1).numpy()

@@ -1,0 +1,159 @@
+"""What the model does not know about a drawing: uncertainty, likely colours, and where a hint would settle most."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from scipy.ndimage import find_objects
+from torch import Tensor
+
+from .color import ciede2000, lab_to_rgb, rgb_to_lab
+from .color_notation import format_color
+from .quantizer import PAPER_DISTANCE, WHITE_LAB
+from .regions import PAPER, segment_regions
+
+SAME_GUESS = 22.0  # Lab distance within which classes are shades of one guess
+MAX_GUESSES = 50
+MAX_SUGGESTIONS = 1000
+
+
+class ColorGuess(NamedTuple):
+    """A colour that a place may have."""
+
+    color: str  # "#rrggbb"
+    probability: float
+
+
+class HintSuggestion(NamedTuple):
+    """A place where a hint would settle much."""
+
+    x: int
+    y: int
+    gain: float  # by how much the picture's mean CIEDE2000 is expected to fall
+    colors: list[ColorGuess]
+
+
+@dataclass
+class RegionDistributions:
+    """The distributions over colours of a drawing's regions, and what follows from them, when it is asked for.
+
+    Args:
+        line_art: (H, W) uint8, 255 = paper.
+        scores: (N, Q) of the classes, log-probabilities or logits.
+        bin_colors: (Q, 3) Lab.
+        region_colors: (N, 3) uint8, as painted.
+        settled: (N,) bool, whether a hint of the user settles a region.
+        palette: (P, 3) uint8 and (N, P) scores, where only these colours may be painted.
+    """
+
+    line_art: np.ndarray
+    scores: Tensor
+    bin_colors: Tensor
+    region_colors: np.ndarray
+    settled: np.ndarray
+    palette: tuple[np.ndarray, Tensor] | None = None
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return segment_regions(self.line_art)
+
+    @cached_property
+    def probabilities(self) -> Tensor:  # (N, Q)
+        return self.scores.softmax(-1)
+
+    @cached_property
+    def uncertainty(self) -> np.ndarray:
+        """(H, W) float32: 0 = certain, or settled by a hint, 1 = every class alike."""
+        entropy = -(self.probabilities * self.probabilities.clamp(min=1e-12).log()).sum(-1)
+        entropy = (entropy / np.log(self.probabilities.shape[-1])).clamp(0, 1).numpy()
+        return np.where(self.settled, 0, entropy).astype(np.float32)[self.labels]
+
+    @cached_property
+    def gains(self) -> np.ndarray:
+        """(N,) how much of the picture's mean CIEDE2000 is expected to lie in each region as it is painted."""
+        painted = rgb_to_lab(torch.from_numpy(self.region_colors).float() / 255, dim=-1)
+        errors = torch.stack([ciede2000(color, self.bin_colors, dim=-1) for color in painted])
+        expected = (self.probabilities * errors).sum(-1).numpy()
+        areas = np.bincount(self.labels.ravel(), minlength=len(self.settled))
+        return np.where(self.settled, 0, expected * areas / self.labels.size)
+
+    def suggest_colors(self, x: int, y: int, n: int) -> list[ColorGuess]:
+        """The n likeliest colours of the region at a pixel, likeliest first; shades of one colour are one guess."""
+        _check_count("colours", n, MAX_GUESSES)
+        height, width = self.line_art.shape
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(f"({x}, {y}) is outside the picture of {width}x{height} pixels")
+        return self._guesses(int(self.labels[int(y), int(x)]), n)
+
+    def suggest_hints(self, n: int) -> list[HintSuggestion]:
+        """The n regions, or as many as there are, in which a hint would settle most, each with a point well inside."""
+        _check_count("hints", n, MAX_SUGGESTIONS)
+        return [
+            HintSuggestion(*self.inner_point(region)[:2], float(self.gains[region]), self._guesses(region, 5))
+            for region in self.best_regions(n)
+        ]
+
+    def best_regions(self, n: int) -> np.ndarray:
+        """The at most n regions in which a hint would settle most, the best first."""
+        order = np.argsort(-self.gains, kind="stable")[:n]
+        return order[self.gains[order] > 0]
+
+    def options(self, region: int, n: int) -> tuple[np.ndarray, Tensor]:
+        """The at most n likeliest colours of a region that differ, uint8 (n, 3), and their log-probabilities (n,)."""
+        if self.palette is not None:
+            log_probs, order = self.palette[1][region].log_softmax(-1).sort(descending=True, stable=True)
+            return self.palette[0][order.numpy()[:n]], log_probs[:n]
+        colors, masses = merge_classes(self.probabilities[region], self.bin_colors, n)
+        return (lab_to_rgb(colors, dim=-1) * 255).round().to(torch.uint8).numpy(), masses.log()
+
+    def inner_point(self, region: int) -> tuple[int, int, float]:
+        """The pixel of a region that is farthest from its border and from ink: x, y, and how far."""
+        box = self._boxes[region]
+        inside = self.labels[box] == region
+        on_paper = inside & (self.line_art[box] >= PAPER)
+        mask = np.pad((on_paper if on_paper.any() else inside).astype(np.uint8), 1)
+        distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+        y, x = np.unravel_index(distance.argmax(), distance.shape)
+        return int(x) - 1 + box[1].start, int(y) - 1 + box[0].start, float(distance[y, x])
+
+    @cached_property
+    def _boxes(self) -> list[tuple[slice, slice]]:
+        return find_objects(self.labels + 1)
+
+    def _guesses(self, region: int, n: int) -> list[ColorGuess]:
+        colors, log_probs = self.options(region, n)
+        return [ColorGuess(format_color(rgb), float(p)) for rgb, p in zip(colors, log_probs.exp(), strict=True)]
+
+
+def _check_count(what: str, count: int, limit: int) -> None:
+    if not isinstance(count, (int, np.integer)) or not 1 <= count <= limit:
+        raise ValueError(f"the number of {what} must be 1..{limit}, got {count!r}")
+
+
+def merge_classes(probabilities: Tensor, bin_colors: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """A distribution (Q,) as at most n colours that differ: Lab (n, 3) and their masses (n,), largest first.
+
+    Greedy: the class around which most mass lies with all that mass, then the rest again. White paper stays a colour of
+    its own.
+    """
+    near = torch.cdist(bin_colors, bin_colors) < SAME_GUESS
+    paper = (bin_colors - bin_colors.new_tensor(WHITE_LAB)).norm(dim=-1) < PAPER_DISTANCE
+    near = near & (paper[:, None] == paper[None])
+    left = probabilities.clone()
+    colors, masses = [], []
+    for _ in range(n):
+        around = near.to(left) @ left
+        members = near[around.argmax()]
+        mass = left[members].sum()
+        if mass <= 1e-6:
+            break
+        colors.append((left[members, None] * bin_colors[members]).sum(0) / mass)
+        masses.append(mass)
+        left = left.masked_fill(members, 0)
+    white = bin_colors.new_tensor(WHITE_LAB)
+    colors = [torch.where((color - white).norm() < PAPER_DISTANCE, white, color) for color in colors]
+    order = torch.stack(masses).argsort(descending=True, stable=True)
+    return torch.stack(colors)[order], torch.stack(masses)[order]
