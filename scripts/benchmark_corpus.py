@@ -1,10 +1,12 @@
 """Benchmark of building a corpus, and the figures of docs/CORPUS.md that follow from it.
 
-    python scripts/benchmark_corpus.py measure ../shared/corpus     # 5 minutes; writes docs/corpus_measurements.json
+    python scripts/benchmark_corpus.py speed ../shared/corpus       # 3 minutes, on an idle machine
+    python scripts/benchmark_corpus.py storage ../shared/corpus     # 3 minutes, on any machine
     python scripts/benchmark_corpus.py document                     # writes the figures into docs/CORPUS.md
 
-Run `measure` on an idle machine. The source is any corpus folder; pictures are put together four by four, so that small
-ones too make 512-pixel pictures, with four times the detail that one enlarged picture would have.
+The first two write their part of docs/corpus_measurements.json; docs/corpus_rebuild.json comes from
+scripts/rebuild_corpus.py. The source is any corpus folder. Where its pictures are small, four of them side by side make
+a 512-pixel picture, which has the detail of real ones: nothing is enlarged to measure storage.
 """
 
 import io
@@ -14,20 +16,21 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import typer
 from PIL import Image
 
 from sketch_colorizer.training.corpus_drafts import DraftSettings, write_draft
 from sketch_colorizer.training.corpus_engines import EngineSettings, run_tasks
 from sketch_colorizer.training.corpus_fingerprints import find_twins, fingerprint, perceptual_hash
-from sketch_colorizer.training.corpus_inspect import sample_records
+from sketch_colorizer.training.corpus_inspect import find_shards, sample_records
 from sketch_colorizer.training.corpus_metadata import Pairing
 from sketch_colorizer.training.corpus_pictures import CODECS, decode, encode, open_header, psnr
 from sketch_colorizer.training.corpus_records import RecordSettings, make_record
@@ -37,8 +40,11 @@ from sketch_colorizer.training.corpus_sources import Source
 from sketch_colorizer.training.corpus_units import plan_units
 
 ROOT = Path(__file__).parents[1]
-MEASUREMENTS, DOCUMENT = ROOT / "docs" / "corpus_measurements.json", ROOT / "docs" / "CORPUS.md"
+MEASUREMENTS, REBUILD = ROOT / "docs" / "corpus_measurements.json", ROOT / "docs" / "corpus_rebuild.json"
+DOCUMENT = ROOT / "docs" / "CORPUS.md"
 SIZE = 512
+PAINTED = ("storybook", "portrait", "scene", "game-art", "character", "creature")  # categories of painted art
+GRAIN = 2.0  # standard deviation of the noise that stands for a scan's, in sRGB levels
 POSTER_BYTES_PER_PAIR = 300e9 / 600_000
 DRAFT_BYTES = 1000  # of a record beside its picture: hashes, fingerprint, names
 EXAMPLES = (  # pictures, nodes, cores of a node
@@ -47,43 +53,66 @@ EXAMPLES = (  # pictures, nodes, cores of a node
     (100_000_000, 20, 64),
     (100_000_000, 100, 64),
 )
+Measurements = Annotated[Path, typer.Option("--output", "-o", help="Its part of this file is replaced.")]
+Folder = Annotated[Path, typer.Argument(help="A corpus folder.")]
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def measure(
-    source: Annotated[Path, typer.Argument(help="A corpus folder.")],
+def speed(
+    source: Folder,
     *,
-    pictures: Annotated[int, typer.Option(help="For the scaling; a tenth of them for the stages.")] = 240,
-    output: Annotated[Path, typer.Option("--output", "-o")] = MEASUREMENTS,
+    pictures: Annotated[int, typer.Option(help="For the scaling; a tenth of them for the stages.")] = 320,
+    output: Measurements = MEASUREMENTS,
 ) -> None:
-    """Time the stages, the scaling and the pass over all pictures; measure sizes and losses."""
+    """Time the stages, one and two workers, and the pass over all pictures. Needs an idle machine."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    inputs = list(mosaics(source, pictures))
+    machine = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+    inputs = [photographed(sheet) for sheet in sheets(source, pictures)]
     result = {
-        "machine": {
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load_before": round(os.getloadavg()[0], 2),
-        },
+        "machine": machine,
         "pictures": len(inputs),
         "stages": time_stages(inputs[: max(4, pictures // 10)]),
-        "storage": measure_storage(inputs[: max(4, pictures // 4)]),
         "scaling": time_scaling(inputs),
         "twins": time_twins(source),
     }
-    output.write_text(json.dumps(result, indent=1) + "\n")
-    typer.echo(json.dumps(result, indent=1))
+    _store(output, "speed", result)
+
+
+@app.command()
+def storage(
+    source: Folder,
+    *,
+    pictures: Annotated[int, typer.Option(help="Of each kind; evenly chosen.")] = 100,
+    output: Measurements = MEASUREMENTS,
+) -> None:
+    """Measure bytes and loss of painted art: single pictures as they are, four to a 512-pixel sheet, with grain."""
+    generator = np.random.default_rng(0)
+    single = [decode(open_header(data, max_pixels=10**8), side=SIZE) for data in painted(source, pictures)]
+    composed = list(sheets(source, pictures, categories=PAINTED))
+    kinds = {
+        "painted, as they are": single,
+        f"painted, four to a sheet of {SIZE} pixels": composed,
+        "the same sheets with a scan's grain": [_with_grain(sheet, generator) for sheet in composed],
+    }
+    _store(output, "storage", {name: measure_storage(found) for name, found in kinds.items()})
 
 
 @app.command()
 def document(
     measurements: Annotated[Path, typer.Argument()] = MEASUREMENTS,
     *,
+    rebuilt: Annotated[Path, typer.Option()] = REBUILD,
     page: Annotated[Path, typer.Option()] = DOCUMENT,
 ) -> None:
     """Write the figures between the marks <!-- name --> and <!-- /name --> of the page."""
     figures = json.loads(measurements.read_text())
+    if rebuilt.exists():
+        figures["rebuild"] = json.loads(rebuilt.read_text())
     text = page.read_text()
     for name, lines in tables(figures).items():
         text, number = re.subn(
@@ -97,17 +126,56 @@ def document(
     page.write_text(text)
 
 
-def mosaics(folder: Path, number: int) -> Iterator[bytes]:
-    """JPEG files of 1024 pixels, as they come from the web: four pictures side by side, enlarged twice."""
-    records = [picture for picture, _ in sample_records(folder, 4 * number)]
-    for start in range(0, 4 * number, 4):
-        sheet = Image.new("RGB", (SIZE, SIZE), "white")
-        for corner in range(4):
-            picture = decode(open_header(records[(start + corner) % len(records)], max_pixels=10**8), side=SIZE // 2)
-            sheet.paste(picture, (corner % 2 * SIZE // 2, corner // 2 * SIZE // 2))
-        buffer = io.BytesIO()
-        sheet.resize((2 * SIZE, 2 * SIZE), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=92)
-        yield buffer.getvalue()
+def _store(path: Path, name: str, result: dict[str, Any]) -> None:
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | {name: result}, indent=1) + "\n")
+    typer.echo(json.dumps(result, indent=1))
+
+
+def painted(folder: Path, number: int, categories: Sequence[str] = PAINTED) -> list[bytes]:
+    """Evenly chosen pictures (their bytes) of some categories."""
+    paths = [path for _, shards in sorted(find_shards(folder).items()) for path in shards]
+    tables = [pq.read_table(path, columns=["category", "image"]) for path in paths]
+    found = [
+        image["bytes"]
+        for table in tables
+        for category, image in zip(table["category"].to_pylist(), table["image"].to_pylist(), strict=True)
+        if (category or "").split(":")[0] in categories
+    ]
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(number, len(found))).astype(int))
+    return [found[index] for index in chosen]
+
+
+def sheets(folder: Path, number: int, *, categories: Sequence[str] | None = None) -> Iterator[Image.Image]:
+    """Pictures of 512 pixels: four of 256 pixels and alike in shape side by side, none enlarged, no margin between."""
+    if categories:
+        records = painted(folder, 4 * number, categories)
+    else:
+        records = [data for data, _ in sample_records(folder, 4 * number)]
+    pictures = [decode(open_header(data, max_pixels=10**8), side=SIZE // 2) for data in records]
+    pictures.sort(key=lambda picture: picture.width / picture.height)
+    for start in range(0, len(pictures) - 3, 4):
+        group = pictures[start : start + 4]
+        width, height = (min(picture.size[axis] for picture in group) for axis in (0, 1))
+        sheet = Image.new("RGB", (2 * width, 2 * height))
+        for corner, picture in enumerate(group):
+            left, top = (picture.width - width) // 2, (picture.height - height) // 2
+            part = picture.crop((left, top, left + width, top + height))
+            sheet.paste(part, (corner % 2 * width, corner // 2 * height))
+        yield sheet
+
+
+def photographed(sheet: Image.Image) -> bytes:
+    """A JPEG of twice the size, as pictures come from the web."""
+    buffer = io.BytesIO()
+    sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def _with_grain(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
+    pixels = np.asarray(picture, np.float32)
+    noise = generator.normal(0, GRAIN, pixels.shape[:2])[..., None]
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).round().astype(np.uint8))
 
 
 def time_stages(inputs: list[bytes]) -> dict[str, float]:
@@ -132,22 +200,27 @@ def time_stages(inputs: list[bytes]) -> dict[str, float]:
     return {name: round(statistics.median(values), 2) for name, values in spent.items()}
 
 
-def measure_storage(inputs: list[bytes]) -> dict[str, dict[str, float]]:
-    """Kilobytes a picture and PSNR in dB of both codecs."""
-    result = {}
+def measure_storage(pictures: list[Image.Image]) -> dict[str, Any]:
+    """Kilobytes a picture and a megapixel, and PSNR in dB against the picture itself, of both codecs."""
+    result: dict[str, Any] = {
+        "pictures": len(pictures),
+        "longest_side": round(statistics.median(max(picture.size) for picture in pictures)),
+    }
+    megapixels = sum(picture.width * picture.height for picture in pictures) / 1e6
     for codec, quality in CODECS.items():
         sizes, losses = [], []
-        for data in inputs:
-            picture = decode(open_header(data, max_pixels=10**8), side=SIZE)
+        for picture in pictures:
             stored = encode(picture, codec=codec, quality=quality)
-            again = decode(open_header(stored, max_pixels=10**8), side=SIZE)
+            again = decode(open_header(stored, max_pixels=10**8), side=max(picture.size))
             sizes.append(len(stored) / 1000)
             losses.append(psnr(np.asarray(again), np.asarray(picture)))
         result[codec] = {
             "quality": quality,
             "kilobytes": round(statistics.mean(sizes), 2),
             "kilobytes_p95": round(float(np.percentile(sizes, 95)), 2),
+            "kilobytes_a_megapixel": round(sum(sizes) / megapixels, 1),
             "psnr": round(statistics.median(losses), 2),
+            "psnr_p5": round(float(np.percentile(losses, 5)), 2),
         }
     return result
 
@@ -189,8 +262,16 @@ def time_twins(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def tables(figures: dict[str, Any]) -> dict[str, str]:
-    """The Markdown of each marked place."""
-    parts = {"speed": _speed(figures), "storage": _storage(figures["storage"]), "examples": _examples(figures)}
+    """The Markdown of each marked place whose figures are there."""
+    parts: dict[str, list[str]] = {}
+    if "speed" in figures:
+        parts["speed"] = _speed(figures["speed"])
+    if "storage" in figures:
+        parts["storage"] = _storage(figures["storage"])
+    if "speed" in figures and "storage" in figures:
+        parts["examples"] = _examples(figures["speed"], figures["storage"])
+    if "rebuild" in figures:
+        parts["rebuild"] = _rebuild(figures["rebuild"])
     return {name: "\n".join([*lines, ""]) for name, lines in parts.items()}
 
 
@@ -200,7 +281,7 @@ def _speed(figures: dict[str, Any]) -> list[str]:
     whole = stages.pop("whole record")
     return [
         f"Measured on {machine['processor']}, {machine['cores']} cores (load {machine['load_before']} before), with",
-        f"{figures['pictures']} pictures of 1024 pixels, stored at {SIZE}.",
+        f"{figures['pictures']} JPEGs of 1024 pixels, stored at {SIZE}.",
         "",
         "| stage | CPU ms a picture | share of a record |",
         "|---|---:|---:|",
@@ -208,24 +289,37 @@ def _speed(figures: dict[str, Any]) -> list[str]:
         f"| **a whole record** | **{whole:.1f}** | |",
         "",
         f"One worker makes {rates['1']:.2f} pictures a second, two make {rates['2']:.2f}:"
-        f" {figures['scaling']['speedup']:.2f} times as many.",
+        f" {figures['scaling']['speedup']:.2f} times as many (starting the workers included).",
     ]
 
 
-def _storage(codecs: dict[str, dict[str, float]]) -> list[str]:
-    lines = ["| codec | KB a picture | 95 % below | PSNR (median) |", "|---|---:|---:|---:|"]
-    for codec, row in codecs.items():
-        name = f"{codec.upper()} at quality {row['quality']}"
-        lines.append(f"| {name} | {row['kilobytes']:.1f} | {row['kilobytes_p95']:.1f} | {row['psnr']:.1f} dB |")
+def _storage(kinds: dict[str, dict[str, Any]]) -> list[str]:
+    lines = [
+        "| pictures | codec | KB a picture | 95 % below | KB a megapixel | PSNR, median | 95 % above |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for kind, figures in kinds.items():
+        for codec in CODECS:
+            row = figures[codec]
+            cells = (
+                f"{figures['pictures']} {kind}",
+                f"{codec.upper()}, quality {row['quality']}",
+                f"{row['kilobytes']:.1f}",
+                f"{row['kilobytes_p95']:.1f}",
+                f"{row['kilobytes_a_megapixel']:.0f}",
+                f"{row['psnr']:.1f} dB",
+                f"{row['psnr_p5']:.1f} dB",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _examples(figures: dict[str, Any]) -> list[str]:
+def _examples(speed: dict[str, Any], storage: dict[str, Any]) -> list[str]:
     """Hours and bytes of large corpora, from what one core does here and how two of them get on together."""
-    size, rate = figures["storage"]["avif"]["kilobytes"] * 1000, figures["scaling"]["pictures_per_second"]["1"]
-    efficiency = figures["scaling"]["speedup"] / 2
-    second_step = 1000 / figures["stages"]["colour histogram (second step)"]
-    (small, low), (large, high) = [(int(number), row["microseconds"]) for number, row in figures["twins"].items()][-2:]
+    size = max(kind["avif"]["kilobytes"] for kind in storage.values()) * 1000
+    rate, efficiency = speed["scaling"]["pictures_per_second"]["1"], speed["scaling"]["speedup"] / 2
+    second_step = 1000 / speed["stages"]["colour histogram (second step)"]
+    (small, low), (large, high) = [(int(number), row["microseconds"]) for number, row in speed["twins"].items()][-2:]
     growth = max(float(np.log(high / low) / np.log(large / small)), 0)
     lines = [
         "| pictures | machines | records | pass over all (1 core) | shards | stored | poster's pairs | disk needed |",
@@ -244,6 +338,23 @@ def _examples(figures: dict[str, Any]) -> list[str]:
             _bytes(number * 2 * (size + DRAFT_BYTES)),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", f"Stored bytes are those of the largest kind above, {size / 1000:.1f} KB a picture."]
+
+
+def _rebuild(figures: dict[str, Any]) -> list[str]:
+    own, lost = figures["twins_among_the_originals"], figures["lost"]
+    lines = [
+        f"{figures['pictures']:,} pictures of the reference corpus were written out as files, and",
+        f"{figures['planted']:,} reworked copies of some of them put beside. Building gave {figures['records']:,}",
+        f"records. {len(lost)} originals were rejected by a rule; {len(own)} are twins of other originals.",
+        "",
+        "| copy | planted | found | of these, would have been in the other split |",
+        "|---|---:|---:|---:|",
+    ]
+    for ways, note in ((figures["twins"], ""), (figures["not_promised"], " (not promised)")):
+        for way, row in ways.items():
+            cells = (way + note, row["planted"], row["found"], row["found_across_splits"])
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 

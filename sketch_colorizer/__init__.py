@@ -10,6 +10,8 @@ _HOMES = {
     "ColorQuantizer": "quantizer",
     "ColorizationPipeline": "pipeline_sketch_colorizer",
     "ColorizationResult": "image_processing_sketch_colorizer",
+    "FlowColorizerModel": "modeling_flow_colorizer",
+    "FlowColorizerPipeline": "pipeline_flow_colorizer",
     "SketchColorizerConfig": "configuration_sketch_colorizer",
     "SketchColorizerForClassification": "modeling_sketch_colorizer",
     "SketchColorizerForRegression": "modeling_sketch_colorizer",

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -126,6 +128,23 @@ def sketch(
         if extractor not in EXTRACTORS:
             raise ValueError(f"--extractor must be one of {', '.join(EXTRACTORS)}, got {extractor!r}")
         _run(plan, lambda image: _extract_line_art(image, EXTRACTORS[extractor]))
+
+
+@app.command()
+def demo(
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="[default: the first free one from 7860]")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+) -> None:
+    """Colour drawings on a page in the browser, served by this machine."""
+    with _user_errors():
+        if not (find_spec("gradio") and find_spec("mcp")):
+            raise ValueError("the demo needs gradio with mcp: pip install 'sketch-colorizer[demo]'")
+        here = Path(__file__).parent
+        sys.path.insert(0, str(here / "space" if (here / "space").is_dir() else here.parent / "space"))
+        with _quick_imports():
+            launch = import_module("app").launch
+        launch(server_name=host, server_port=port, inbrowser=browser)
 
 
 @app.command()

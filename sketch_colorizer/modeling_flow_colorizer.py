@@ -58,7 +58,7 @@ class FlowColorizerModel(ModelMixin, ConfigMixin):
         region_noise: share of the noise's variance that is constant over each region of the drawing. Colours of large
             regions are otherwise settled within the first few hundredths of the way, which few steps pass in one go.
         ink_threshold: a pixel with more ink than this is line, and its colour is no label.
-        time_mean, time_std: of the normal distribution whose sigmoid is the time of a training sample (Esser et al. 2024).
+        time_mean, time_std: of the normal whose sigmoid is a training sample's time (Esser et al. 2024).
         condition_dropout: share of training samples that see no drawing, for guidance (Ho & Salimans 2022).
     """
 
@@ -115,7 +115,7 @@ class FlowColorizerModel(ModelMixin, ConfigMixin):
         hint_values: Tensor | None = None,
         return_dict: bool = True,
     ) -> FlowColorizerOutput | tuple[Tensor]:
-        """(B, 3, H/4, W/4) noisy scaled colours, timestep 0..1000 (scalar or (B,)), (B, 1, H, W) ink, (B, 4, H, W) hints.
+        """Noisy colours (B, 3, H/4, W/4), timestep 0..1000 (scalar or (B,)), ink (B, 1, H, W), hints (B, 4, H, W).
 
         H and W are multiples of `stride`. Raises ValueError for shapes that do not fit together.
         """
@@ -141,7 +141,7 @@ class FlowColorizerModel(ModelMixin, ConfigMixin):
             )
         if sample.shape != (batch, 3, height // self.output_stride, width // self.output_stride):
             raise ValueError(
-                f"sample must be (B, 3, H/4, W/4) for pixel_values {tuple(pixel_values.shape)}, got {tuple(sample.shape)}"
+                f"sample must be (B, 3, H/4, W/4) for {height}x{width} pixel_values, got {tuple(sample.shape)}"
             )
         expected = (batch, HINT_CHANNELS, height, width)
         if hint_values is None:
@@ -228,7 +228,7 @@ def pool_hints(hint_values: Tensor, stride: int) -> tuple[Tensor, Tensor]:
 
 
 def _init_weights(module: nn.Module) -> None:
-    """He initialisation for what feeds a rectifier; the last layer of each branch, and of the network, starts at zero."""
+    """He initialisation for what feeds a rectifier; the last layer of each branch and of the whole starts at zero."""
     if isinstance(module, ZeroConv2d):
         nn.init.zeros_(module.weight)
         nn.init.zeros_(module.bias)

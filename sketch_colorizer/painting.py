@@ -11,7 +11,7 @@ from torch import Tensor
 from .color import lab_to_rgb
 from .compositing import enlarge_colors
 from .hint_spreading import blend_hints, paint_marks, settle_regions
-from .palette import DECISION, Palette, balance, color_scores, palette_scores
+from .palette import MIXTURE, Palette, balance, color_scores, palette_scores
 from .quantizer import decode_classes
 from .regions import flat_colors, pool_by_region
 from .uncertainty import RegionDistributions
@@ -103,7 +103,7 @@ class Painter:
         if self.palette is not None:
             painted = (cells < 255).any(-1)
             scores = self._palette_scores(values[torch.from_numpy(painted)]) + decision.bonus
-            mixture = (scores / DECISION).softmax(-1) @ self.palette.lab
+            mixture = (scores / MIXTURE).softmax(-1) @ self.palette.lab
             cells[painted] = (lab_to_rgb(mixture, dim=-1) * 255).round().to(torch.uint8).numpy()
         colors = enlarge_colors(cells, page.labels, page.line_art)
         if page.marks is not None:

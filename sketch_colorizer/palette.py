@@ -21,7 +21,8 @@ MAX_COLORS = 256
 MAX_DOMINANT = 12  # colours that are taken from a reference picture
 KERNEL = 12.0  # Lab distance over which a class speaks for a colour of the palette
 VARIETY = 0.6  # 0: how often a colour is used is the network's to say; 1: all are used alike
-DECISION = 0.25  # temperature at which regions choose
+DECISION = 0.05  # temperature at which regions choose, in units of how much their scores differ
+MIXTURE = 0.25  # temperature at which the cells of the soft style mix colours
 _SAMPLE_SIDE = 256  # of the reduced reference picture
 _SAME_COLOR = 9.0  # Lab distance below which dominant colours are one
 _FORMS = "a list of colours, text such as '#aabbcc,#112233', or a reference picture (a path, PIL, or uint8 array)"
@@ -135,14 +136,20 @@ def color_scores(lab: Tensor, palette: Palette) -> Tensor:
 def balance(scores: Tensor, weights: Tensor, palette: Palette) -> Tensor:
     """A bonus (P,) for each colour under which the regions, (N, P) scores and (N,) weights, use the whole palette.
 
-    Regularised optimal transport (Cuturi 2013), in which a colour should get the mean of what the network would give it
-    and of its share of the palette: without it every region would take the palette's commonest colour.
+    Optimal transport, almost unregularised (Cuturi 2013), in which a colour should get the mean of what the network
+    would give it and of its share of the palette. Without it every region would take the palette's likeliest colour:
+    what sets a region apart from the others decides.
     """
+    if len(scores) == 0:
+        return torch.zeros(len(palette.rgb))
     weights = (weights / weights.sum().clamp(min=1e-9)).double()
-    scores = scores.double() / DECISION
-    natural = weights @ scores.softmax(-1)
-    target = (1 - VARIETY) * natural + VARIETY * torch.from_numpy(palette.shares)
-    bonus = torch.zeros_like(target)
-    for _ in range(100):
-        bonus = bonus + (target.clamp(min=1e-9) / (weights @ (scores + bonus).softmax(-1)).clamp(min=1e-9)).log()
-    return bonus.float() * DECISION
+    scores = scores.double()
+    target = (1 - VARIETY) * (weights @ scores.softmax(-1)) + VARIETY * torch.from_numpy(palette.shares)
+    contrast = scores - scores.mean(1, keepdim=True)
+    contrast = (contrast - contrast.mean(0)).std(correction=0).clamp(min=1e-3)
+    bonus = -(weights @ scores)
+    for temperature in DECISION * contrast * torch.logspace(1.5, 0, 16, dtype=torch.float64):
+        for _ in range(20):
+            used = weights @ ((scores + bonus) / temperature).softmax(-1)
+            bonus = bonus + temperature * (target.clamp(min=1e-6) / used.clamp(min=1e-6)).log()
+    return bonus.float()

@@ -66,8 +66,8 @@ class FlowColorizerPipeline(DiffusionPipeline):
         if model is None or place.is_dir():
             if not (place / MODEL_INDEX).is_file():
                 raise FileNotFoundError(f"{place} holds no {MODEL_INDEX}: this model comes without a flow pipeline")
-            return cls.from_pretrained(place, torch_dtype=torch.float32, use_safetensors=True)
-        return cls.from_pretrained(str(model), torch_dtype=torch.float32, use_safetensors=True, **hub)
+            return cls.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        return cls.from_pretrained(str(model), dtype=torch.float32, use_safetensors=True, **hub)
 
     @torch.no_grad()
     def __call__(

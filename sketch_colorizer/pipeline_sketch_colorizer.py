@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers.utils import logging
 
-from .configuration_sketch_colorizer import SketchColorizerConfig
 from .colorization_result import ColorizationResult
+from .configuration_sketch_colorizer import SketchColorizerConfig
 from .image_processing_sketch_colorizer import SketchColorizerImageProcessor
 from .modeling_sketch_colorizer import (
     SketchColorizerForClassification,
@@ -111,13 +111,13 @@ class ColorizationPipeline:
         """Colour one picture (a path, a PIL image, or a uint8 array (H, W[, 3 or 4])), or each of several into a list.
 
         Args:
-            hints: colours that are obeyed, each in its region: a list of (x, y, colour[, radius]) in the picture's pixels
-                (as it is seen upright), or strokes on transparency (a path, a PIL image, or uint8 RGBA) of any size.
-                For several pictures a list with the hints, or None, of each.
+            hints: colours that are obeyed, each in its region: a list of (x, y, colour[, radius]) in pixels of the
+                picture as it is seen upright, or strokes on transparency (a path, a PIL image, or uint8 RGBA) of any
+                size. For several pictures a list with the hints, or None, of each.
             palette: the colours that may be painted, beside white paper and the hints: a list of colours, text such as
                 "#aabbcc,teal", or a reference picture; the same for all pictures.
-            num_proposals: how many different colourings of each picture are wanted, as a list, of which the first is the
-                plain one. None is one result and no list.
+            num_proposals: how many different colourings of each picture are wanted, as a list, of which the first is
+                the plain one. None is one result and no list.
             engine: what draws the proposals: "classes", the model's own distributions, or "flow", the flow-matching
                 model, which draws the first one too. None is the better one.
             style, temperature, guidance, working_size: the processor's where they are None.

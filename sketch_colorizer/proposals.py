@@ -48,7 +48,7 @@ def draw_proposals(passes: NetworkPasses, num_proposals: int, seed: int) -> list
 
 
 def first_hints(plain: RegionDistributions, labels: np.ndarray, count: int, generator: Generator) -> list[MarkedPixels]:
-    """For each of `count` proposals another colour for the region that is most worth a hint, none of them the plain one.
+    """For each of `count` proposals another colour for the region that is most worth a hint, none the plain one.
 
     Drawn without replacement (the Gumbel top-k trick, Kool 2019), and over again when there are no more.
     """

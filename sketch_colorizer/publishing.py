@@ -20,6 +20,7 @@ from .pipeline_sketch_colorizer import EMBEDDED_WEIGHTS, ColorizationPipeline
 CARD = "README.md"
 CARD_REPO_ID = "user/sketch-colorizer"  # stands in a model card for the repository that it will be published in
 _MODEL_FILES = ("*.json", "*.safetensors", "*.yaml", "*.png")
+_FLOW_INDEX = "model_index.json"
 _CODE = {  # Auto class -> the module that holds our class for it
     "AutoConfig": "configuration_sketch_colorizer",
     "AutoModelForImageToImage": "modeling_sketch_colorizer",
@@ -61,7 +62,9 @@ def model_publication(repo_id: str, folder: str | Path | None = None, *, card: s
     """A model repository from a model folder (None is the embedded one) and its card (None is the folder's README.md).
 
     It holds the folder's weights byte for byte, and besides config and processor the code with which transformers loads
-    them where this package is not installed (`trust_remote_code=True`). In the card, CARD_REPO_ID becomes `repo_id`.
+    them where this package is not installed (`trust_remote_code=True`). A flow pipeline that lies in the folder, at its
+    top or as `flow`, goes to the top of the repository, where diffusers looks for it: its `model_index.json`, `unet/`
+    and `scheduler/` have no name in common with the other files. In the card, CARD_REPO_ID becomes `repo_id`.
     """
     folder = _existing(folder or EMBEDDED_WEIGHTS)
     pipeline = ColorizationPipeline.from_pretrained(folder, device="cpu")
@@ -76,6 +79,7 @@ def model_publication(repo_id: str, folder: str | Path | None = None, *, card: s
     processor_file = folder / "preprocessor_config.json"
     files[processor_file.name] = _with_auto_map(processor_file, {"AutoImageProcessor": pipeline.processor})
     files |= {file.name: file for file in code_files()}
+    files |= flow_files(folder)
     files[CARD] = card.read_text(encoding="utf-8").replace(CARD_REPO_ID, repo_id).encode()
     _front_matter(card, required=("license", "library_name", "pipeline_tag"))
     return Publication(repo_id, "model", files)
@@ -142,6 +146,21 @@ def code_files() -> list[Path]:
     modules = [Path(__file__).parent / f"{module}.py" for module in _CODE.values()]
     needed = {Path(file) for module in modules for file in get_relative_import_files(module)}
     return sorted({*modules, *needed})
+
+
+def flow_files(folder: Path) -> dict[str, Path | bytes]:
+    """The flow pipeline of a model folder, by its paths in the repository; none where it has none.
+
+    Raises ValueError or OSError where there is one that does not load.
+    """
+    place = folder / "flow" if (folder / "flow" / _FLOW_INDEX).is_file() else folder
+    if not (place / _FLOW_INDEX).is_file():
+        return {}
+    from .pipeline_flow_colorizer import FlowColorizerPipeline
+
+    components = FlowColorizerPipeline.beside(place).components
+    found = [file for name in components for kind in _MODEL_FILES for file in sorted((place / name).glob(kind))]
+    return {file.relative_to(place).as_posix(): file for file in [place / _FLOW_INDEX, *found]}
 
 
 # --------------------------------------------------------------------------------------------------------------------

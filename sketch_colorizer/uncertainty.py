@@ -75,7 +75,8 @@ class RegionDistributions:
     def gains(self) -> np.ndarray:
         """(N,) how much of the picture's mean CIEDE2000 is expected to lie in each region as it is painted."""
         painted = rgb_to_lab(torch.from_numpy(self.region_colors).float() / 255, dim=-1)
-        errors = torch.stack([ciede2000(color, self.bin_colors, dim=-1) for color in painted])
+        parts = [ciede2000(part[:, None], self.bin_colors, dim=-1) for part in painted.split(64)]
+        errors = torch.cat(parts)
         expected = (self.probabilities * errors).sum(-1).numpy()
         areas = np.bincount(self.labels.ravel(), minlength=len(self.settled))
         return np.where(self.settled, 0, expected * areas / self.labels.size)

@@ -2,13 +2,16 @@
 
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def square(value: int, *, folder: Path, dies: int, times: int) -> int:
-    """The square; but the first so many times that it gets one of the values, it kills its own process."""
-    marks = len(list(folder.glob("death-*")))
-    if value == dies and marks < times:
-        (folder / f"death-{marks}").touch()
+def square(value: int, *, folder: Path, dies: Mapping[int, int]) -> int:
+    """The square; but so many times as `dies` says of a value, the process that gets it kills itself instead."""
+    deaths = len(list(folder.glob(f"death-{value}-*")))
+    if deaths < dies.get(value, 0):
+        (folder / f"death-{value}-{deaths}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if value < 0:
+        raise ValueError(f"{value} is negative")
     return value * value

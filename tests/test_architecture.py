@@ -15,9 +15,12 @@ FLOORS = {
     "auto_classes": 2,
     "cli": 5,
     "color": 0,
+    "color_notation": 0,
+    "colorization_result": 1,
     "compositing": 1,
     "configuration_sketch_colorizer": 0,
     "drawing": 1,
+    "hint_spreading": 1,
     "hints": 1,
     "image_processing_sketch_colorizer": 2,
     "line_art": 1,
@@ -25,15 +28,21 @@ FLOORS = {
     "model_card": 4,
     "modeling_flow_colorizer": 2,
     "modeling_sketch_colorizer": 2,
+    "network_passes": 3,
+    "painting": 2,
+    "palette": 1,
     "picture_files": 1,
     "picture_paths": 1,
     "pipeline_flow_colorizer": 3,
     "pipeline_sketch_colorizer": 3,
+    "proposals": 3,
     "publish_cli": 5,
     "publishing": 4,
     "quantizer": 1,
     "regions": 1,
+    "uncertainty": 1,
     "unet": 0,
+    "user_hints": 1,
 }
 WORKSHOP_FLOORS = {
     "training.data": 3,
@@ -133,6 +142,19 @@ def test_optional_packages_stay_in_their_rooms(module):
 def test_siblings_are_imported_by_their_names(module):
     assert not IMPORTS[module].bare
     assert "sketch_colorizer" not in IMPORTS[module].others, "write `from .sibling import name`"
+
+
+def test_gradio_is_imported_only_by_the_space_which_uses_public_names_only():
+    root = PACKAGE.parent
+    for file in [*sorted((root / "space").glob("*.py")), *sorted((root / "scripts").glob("*.py"))]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                module = getattr(node, "module", None) or ""
+                names = [*module.split("."), *(part for alias in node.names for part in alias.name.split("."))]
+                if file.parent.name == "space":
+                    assert not [name for name in names if name.startswith("_")], f"{file.name}: {ast.unparse(node)}"
+                else:
+                    assert "gradio" not in names, f"{file.name}: {ast.unparse(node)}"
 
 
 def test_code_that_ships_with_a_model_needs_siblings_and_required_packages_only():

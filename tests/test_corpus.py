@@ -25,6 +25,7 @@ from sketch_colorizer.training.corpus import build_corpus
 from sketch_colorizer.training.corpus_cli import app
 from sketch_colorizer.training.corpus_decisions import SplitSettings
 from sketch_colorizer.training.corpus_engines import EngineSettings, WorkerDied, run_tasks
+from sketch_colorizer.training.corpus_prior import stored_colors
 from sketch_colorizer.training.corpus_release import ColorHistogram, read_color_histogram, record_schema
 from sketch_colorizer.training.corpus_sources import Source
 
@@ -124,6 +125,27 @@ def test_the_colour_histogram_counts_every_training_pixel_as_the_quantizer_does(
     assert np.array_equal(total.counts, stored[0].numpy())
 
 
+def test_training_takes_the_stored_colours_instead_of_measuring_them_again(finished, tmp_path, monkeypatch):
+    import torch
+
+    from sketch_colorizer.quantizer import ColorQuantizer
+    from sketch_colorizer.training import trainer
+    from sketch_colorizer.training.recipe import Recipe
+
+    small = {"widths": [8, 12, 16], "encoder_depths": [1, 1, 1], "decoder_depths": [1, 1]}
+    recipe = Recipe(data=str(finished), output_dir=str(tmp_path / "run"), image_size=48, config=small)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "measure_colors", lambda table: pytest.fail("they are stored"))
+        model = trainer.Trainer(recipe).model
+    expected = ColorQuantizer()
+    expected.fit(*(torch.from_numpy(values) for values in read_color_histogram(finished)))
+    assert torch.equal(model.quantizer.prior, expected.prior)
+    assert torch.equal(model.quantizer.bin_colors, expected.bin_colors)
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "data").symlink_to(finished / "data")
+    assert stored_colors(str(tmp_path / "bare")) is None
+
+
 def test_splits_by_source_hold_out_whole_sources(tmp_path):
     for name, seeds in (("one", range(4)), ("two", range(4, 8))):
         (tmp_path / name).mkdir()
@@ -147,7 +169,7 @@ def test_two_builds_give_the_same_bytes_and_a_second_call_does_nothing(pictures,
     assert build(pictures, tmp_path / "again") == json.loads((finished / "statistics.json").read_text())
 
 
-@pytest.mark.parametrize("step", ["write_draft", "write_shard", "write_manifest", "plot_colors", "put_in_place"])
+@pytest.mark.parametrize("step", ["write_draft", "write_shard", "put_in_place"])
 def test_stopped_at_any_step_it_goes_on_and_ends_with_the_same_bytes(pictures, finished, tmp_path, monkeypatch, step):
     calls = []
     real = getattr(building, step)
@@ -193,6 +215,18 @@ def _counting(function: Callable, calls: list) -> Callable:
         return function(*args, **kwargs)
 
     return counted
+
+
+def test_killed_at_ever_later_moments_it_ends_with_the_same_bytes(pictures, finished, tmp_path):
+    script = [sys.executable, Path(__file__).with_name("corpus_kills.py")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*script, pictures.location, tmp_path / "out", PAIRS],
+        capture_output=True, text=True, env=environment, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) >= 6
+    assert contents(tmp_path / "out") == contents(finished)
 
 
 COMMAND = [sys.executable, "-m", "sketch_colorizer.training.corpus_cli", "build"]
@@ -327,13 +361,17 @@ def test_a_corpus_without_a_training_picture_says_why(tmp_path):
 # Engines
 
 
-@pytest.mark.parametrize("times", [1, 99])
-def test_a_killed_worker_costs_a_retry_and_a_deadly_task_only_itself(tmp_path, times):
-    work = partial(square, folder=tmp_path, dies=3, times=times)
-    results = list(run_tasks(work, range(6), EngineSettings("pool", workers=2)))
-    squares = {result for result in results if isinstance(result, int)}
-    assert squares == {0, 1, 4, 16, 25} | ({9} if times == 1 else set())
-    assert [result for result in results if isinstance(result, WorkerDied)] == ([WorkerDied(3)] if times > 1 else [])
+def check_deaths(engine: EngineSettings, folder: Path) -> None:
+    """One worker dies once, one task kills all that take it: every other task has its result."""
+    work = partial(square, folder=folder, dies={3: 1, 4: 99})
+    results = list(run_tasks(work, range(6), engine))
+    assert sorted(result for result in results if isinstance(result, int)) == [0, 1, 4, 9, 25]
+    assert [result for result in results if isinstance(result, WorkerDied)] == [WorkerDied(4)]
+    assert (folder / "death-3-0").exists()
+
+
+def test_a_killed_worker_costs_a_retry_and_a_deadly_task_only_itself(tmp_path):
+    check_deaths(EngineSettings("pool", workers=2), tmp_path)
 
 
 def test_impossible_engines_are_refused(monkeypatch):
@@ -345,14 +383,14 @@ def test_impossible_engines_are_refused(monkeypatch):
         EngineSettings("ray").check()
 
 
-def test_ray_gives_the_same_bytes_and_survives_a_killed_worker(pictures, finished, tmp_path):
+def test_ray_gives_the_same_bytes_and_survives_killed_workers(pictures, finished, tmp_path):
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'sketch-colorizer[ray]'")
     paths = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", runtime_env=paths)
     try:
-        work = partial(square, folder=tmp_path, dies=3, times=1)
-        assert sorted(run_tasks(work, range(6), EngineSettings("ray"))) == [0, 1, 4, 9, 16, 25]
-        assert (tmp_path / "death-0").exists()
+        check_deaths(EngineSettings("ray"), tmp_path)
+        with pytest.raises(ValueError, match="-1 is negative"):
+            list(run_tasks(partial(square, folder=tmp_path, dies={}), [1, -1], EngineSettings("ray")))
         build(pictures, tmp_path / "out", engine=EngineSettings("ray"))
     finally:
         ray.shutdown()

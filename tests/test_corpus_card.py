@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,3 +146,8 @@ def test_plots_and_sheets_are_pictures_and_the_same_each_time():
     first, second = (plot_colors(histogram.counts, histogram.sums) for _ in range(2))
     assert first == second
     assert contact_sheet([(paint(seed), str(seed)) for seed in range(3)], columns=2, side=32).size == (88, 116)
+
+
+def test_the_template_stands_beside_the_other_cards_and_travels_with_the_package():
+    cards = Path(__file__).parents[1] / "hub_cards"
+    assert (cards / "dataset_card.md").read_text() == TEMPLATE.read_text()

@@ -17,11 +17,18 @@ OPTIONS = ["--engine", "process", "--codec", "webp", "--size", "64", "--min-size
 PUSH = """
 import json, sys
 from datasets import load_dataset
+from sketch_colorizer.publishing import dataset_publication, publish
+from sketch_colorizer.training.corpus_prior import stored_colors
+
+def rows(name):
+    stream = load_dataset(name, split="train", streaming=True)
+    return [[row["path"], row["license"], row["image"].size] for row in stream]
 
 load_dataset(sys.argv[1]).push_to_hub("user/back")
-back = load_dataset("user/back", split="train", streaming=True)
-rows = [[row["path"], row["license"], row["image"].size] for row in back]
-print(json.dumps(rows))
+publish(dataset_publication("user/corpus", sys.argv[1]))
+counts, sums = stored_colors("user/corpus")
+assert stored_colors("user/back") is None  # push_to_hub of `datasets` takes the shards alone
+print(json.dumps({"pushed": rows("user/back"), "published": rows("user/corpus"), "pixels": counts.sum().item()}))
 """
 
 
@@ -67,6 +74,9 @@ def test_from_the_hub_to_a_corpus_and_back_to_the_hub(tmp_path):
             "row-4",
             *(f"pages.tar/{seed}.png" for seed in (5, 6, 7)),
         }
-        rows = json.loads(run([sys.executable, "-c", PUSH, str(out)], hub, tmp_path))
-    assert {path for path, *_ in rows} == {path for path, outcome in outcomes.items() if outcome == "train"}
-    assert all(license_ == "CC0-1.0" and size == [64, 51] for _, license_, size in rows)
+        there = json.loads(run([sys.executable, "-c", PUSH, str(out)], hub, tmp_path).splitlines()[-1])
+    trained_on = {path for path, outcome in outcomes.items() if outcome == "train"}
+    for rows in (there["pushed"], there["published"]):
+        assert {path for path, *_ in rows} == trained_on
+        assert all(license_ == "CC0-1.0" and size == [64, 51] for _, license_, size in rows)
+    assert there["pixels"] == len(trained_on) * 64 * 51

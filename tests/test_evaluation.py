@@ -27,7 +27,7 @@ from sketch_colorizer.training.examples import balance_cells, fingerprint, in_ha
 from sketch_colorizer.training.perceptual import PerceptualNetworks, frechet_distance
 from sketch_colorizer.training.report import markdown, print_report, write_report
 from sketch_colorizer.training.scoring import COLOR_VIEWS, HEADLINE_VIEW
-from sketch_colorizer.training.size_shift import measure_size_shift
+from sketch_colorizer.training.size_shift import drawings_of, measure_size_shift
 from sketch_colorizer.training.summary import summarize
 from sketch_colorizer.training.systems import (
     Painting,
@@ -373,10 +373,12 @@ def test_what_is_wrong_is_said_in_one_line(corpus, folders, saved, tmp_path):
 def test_size_shift_is_nothing_for_a_model_that_sees_no_size(table, classifier):
     one_color = _pipeline(SketchColorizerForClassification)
     torch.nn.init.zeros_(one_color.model.head.weight)
-    settings = {"sizes": (48, 96), "limit": 2, "show_progress": False}
-    assert measure_size_shift(one_color, table, **settings)["mean"]["48/96"] == pytest.approx(0, abs=1e-3)
-    shift = measure_size_shift(classifier, table, **settings)
+    drawings, settings = drawings_of(table, 2), {"sizes": (48, 96), "show_progress": False}
+    assert measure_size_shift(one_color, drawings, **settings)["mean"]["48/96"] == pytest.approx(0, abs=1e-3)
+    shift = measure_size_shift(classifier, drawings, **settings)
     assert shift["num_drawings"] == 2
     assert 0 < shift["mean"]["48/96"] <= shift["largest"]["48/96"]
     with pytest.raises(ValueError, match="two different sizes"):
-        measure_size_shift(classifier, table, sizes=(64, 64))
+        measure_size_shift(classifier, drawings, sizes=(64, 64))
+    with pytest.raises(ValueError, match="no drawing"):
+        measure_size_shift(classifier, [])

@@ -250,3 +250,10 @@ def test_pictures_without_a_figure_stay_out_of_it():
 def test_intervals_are_seeded():
     assert (resamples(9, seed=1) == resamples(9, seed=1)).all()
     assert (resamples(9, seed=1) != resamples(9, seed=2)).any()
+
+
+def test_rare_cells_are_the_rarest_that_hold_a_tenth():
+    counts = torch.tensor([500, 300, 0, 110, 40, 30, 20])
+    rare = metrics.rare_cells(metrics.balancing_weights(counts))
+    assert rare.tolist() == [False, False, False, False, True, True, True]
+    assert counts[rare].sum() <= metrics.RARE_COLORS * counts.sum()

@@ -22,6 +22,8 @@ import pyarrow.parquet as pq  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from sketch_colorizer.modeling_sketch_colorizer import SketchColorizerForClassification  # noqa: E402
+from sketch_colorizer.pipeline_sketch_colorizer import ColorizationPipeline  # noqa: E402
+from sketch_colorizer.publishing import model_publication  # noqa: E402
 from sketch_colorizer.training.data import (  # noqa: E402
     ColorizationDataset,
     RunSampler,
@@ -29,6 +31,7 @@ from sketch_colorizer.training.data import (  # noqa: E402
     is_held_out,
     load_corpus,
     measure_colors,
+    with_line_art,
 )
 from sketch_colorizer.training.recipe import Recipe  # noqa: E402
 from sketch_colorizer.training.trainer import Trainer, main  # noqa: E402
@@ -99,6 +102,21 @@ def test_a_sample_is_a_function_of_seed_epoch_and_index(corpus):
         assert all(torch.equal(value, again[key][name]) for name, value in first[key].items() if name != "labels")
         assert torch.equal(first[key]["labels"].nan_to_num(), again[key]["labels"].nan_to_num())
     assert not torch.equal(first[0, 3]["pixel_values"], first[1, 3]["pixel_values"])
+
+
+def test_lines_drawn_for_a_batch_are_those_of_its_samples(corpus):
+    table, _ = divide(load_corpus(str(corpus), "train"))
+    finished, undrawn = (
+        ColorizationDataset(table, image_size=32, seed=1, real_share=0.5, draws_lines=draws) for draws in (True, False)
+    )
+    keys = [(epoch, index) for epoch in range(2) for index in range(6)]
+    batch = {name: torch.stack([undrawn[key][name] for key in keys]) for name in undrawn[0]}
+    drawn = with_line_art(batch)
+    assert with_line_art(drawn) is drawn
+    assert drawn.keys() == finished[0].keys()
+    for row, key in enumerate(keys):
+        for name, value in finished[key].items():
+            assert torch.equal(drawn[name][row].nan_to_num(), value.nan_to_num()), (key, name)
 
 
 def test_samples_have_the_shapes_of_the_model(corpus):
@@ -173,6 +191,56 @@ def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, num
     trainer.fit()
     resumed = Trainer(stopped).fit(resume=True)
     assert_same_weights(unbroken, resumed)
+
+
+def test_where_lines_are_drawn_changes_nothing_not_even_in_a_resumed_run(corpus, tmp_path):
+    in_the_loader = Trainer(recipe(corpus, tmp_path / "loader", line_art_on_device=False)).fit()
+    beside_the_model = recipe(corpus, tmp_path / "device", line_art_on_device=True, num_workers=1)
+    trainer = Trainer(beside_the_model)
+    trainer._out_of_time = lambda: trainer.progress.step >= 3
+    trainer.fit()
+    assert_same_weights(in_the_loader, Trainer(beside_the_model).fit(resume=True))
+
+
+def test_tensorboard_gets_the_scalars_and_the_samples(corpus, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    Trainer(recipe(corpus, tmp_path, log_with="tensorboard", log_every=2)).fit()
+    [events] = (tmp_path / "sketch_colorizer").glob("events.*")
+    log = accumulator.EventAccumulator(str(events)).Reload()
+    assert {"loss", "held_out_loss", "grad_norm", "lr", "images_per_second"} <= set(log.Tags()["scalars"])
+    assert [event.step for event in log.Scalars("loss")] == [2, 4, 6]
+    history = json.loads((tmp_path / "training.json").read_text())["history"]
+    assert log.Scalars("loss")[0].value == pytest.approx(history[0]["loss"])
+    assert log.Tags()["images"]
+
+
+def test_an_unknown_tracker_or_processor_setting_is_one_clear_error(corpus, tmp_path):
+    with pytest.raises(ValueError, match="paper"):
+        Trainer(recipe(corpus, tmp_path, log_with="paper"))
+    with pytest.raises(ValueError, match="unknown key workingsize"):
+        Trainer(recipe(corpus, tmp_path, processor={"workingsize": 64}))
+
+
+@pytest.mark.parametrize("model", ["classification", "regression"])
+def test_the_finished_folder_colours_and_can_be_published(corpus, tmp_path, model, drawing):
+    settings = {"max_steps": 2, "model": model, "processor": {"working_size": 64, "paper_threshold": None}}
+    folder = Trainer(recipe(corpus, tmp_path, **settings)).fit()
+    pipeline = ColorizationPipeline.from_pretrained(folder)
+    assert pipeline(drawing).image.size == drawing.size
+    assert (pipeline.processor.working_size, pipeline.processor.paper_threshold) == (64, None)
+    publication = model_publication("user/my-colours", folder)
+    assert {
+        "model.safetensors",
+        "config.json",
+        "preprocessor_config.json",
+        "recipe.yaml",
+        "loss.png",
+        "README.md",
+    } <= set(publication.files)
+    card = publication.files["README.md"].decode()
+    assert 'from_pretrained("user/my-colours")' in card
+    held_out = json.loads((tmp_path / "training.json").read_text())["best"]
+    assert f"{held_out:.4f}" in card
 
 
 def test_a_killed_run_resumes_to_the_same_weights(corpus, tmp_path):

@@ -27,12 +27,17 @@ def calibration_row(pipeline: ColorizationPipeline, example: Example) -> dict[st
     """Columns of one drawing: reliability as the model says it ("raw") and after its temperature ("calibrated")."""
     result = pipeline(example.drawing)
     counts, log_probs = region_truths(pipeline, result, example)
-    temperature = pipeline.processor.calibration_temperature
+    temperature = temperature_of(pipeline)
     row = {}
     for name, scores in (("raw", log_probs), ("calibrated", log_probs / temperature)):
         row[f"{name}.sums"] = reliability_sums(scores, counts).ravel().tolist()
         row[f"{name}.nll"] = float(-(counts * F.log_softmax(scores, dim=-1)).sum())
     return row | {"pixels": float(counts.sum())} | _uncertainty_columns(result, example)
+
+
+def temperature_of(pipeline: ColorizationPipeline) -> float:
+    """What the processor divides scores by before it shows them as probabilities; 1 where it does not."""
+    return getattr(pipeline.processor, "calibration_temperature", 1.0)
 
 
 def region_truths(pipeline: ColorizationPipeline, result: Any, example: Example) -> tuple[Tensor, Tensor]:
@@ -41,7 +46,7 @@ def region_truths(pipeline: ColorizationPipeline, result: Any, example: Example)
     paper = torch.from_numpy(example.line_art.ravel() >= PAPER)
     true_colors = example.truth.lab[paper].T[None, :, :, None].to(quantizer.bin_colors)
     bins = quantizer.encode(true_colors)[0][0, 0, :, 0].cpu()
-    regions, scores = torch.from_numpy(known.labels.ravel()).long()[paper], known.log_probs.float()
+    regions, scores = torch.from_numpy(known.labels.ravel()).long()[paper], known.scores.float()
     counts = torch.bincount(regions * scores.shape[1] + bins, minlength=scores.numel())
     return counts.view_as(scores).float(), scores
 

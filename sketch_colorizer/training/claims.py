@@ -36,7 +36,7 @@ class Claim:
 def is_better(
     first: str, second: str, metrics: Sequence[str] = COLOR_METRICS, *, price: Sequence[str] = ()
 ) -> Callable:
-    """First is nearer to the truth than second, judged by all of `metrics` together; `price` is told, not judged."""
+    """First is nearer to the truth than second, judged by all of `metrics` together; `price`, the other figures, is told and not judged."""
 
     def judge(figures: Figures) -> tuple[str, str] | None:
         pair = figures["pairs"].get(f"{first}-{second}")
@@ -46,7 +46,7 @@ def is_better(
             word: [m for m in metrics if m in pair and pair[m]["outcome"] == word] for word in ("better", "worse")
         }
         sentence = f"{first} against {second}: {_listing(pair, metrics)}"
-        sentence += f" The price: {_listing(pair, price)}" if price else ""
+        sentence += f" Otherwise: {_listing(pair, price)}" if price else ""
         if judged["better"] and judged["worse"]:
             return MIXED, sentence
         return CONFIRMED if judged["better"] else REFUTED if judged["worse"] else UNDECIDED, sentence
@@ -63,8 +63,8 @@ def lifts(metric: str, first: str, second: str, *, price: Sequence[str] = ()) ->
             return None
         difference = pair[metric]["difference"]
         before, after = (figures["systems"][name][metric]["value"] for name in (second, first))
-        sentence = f"{LABELS[metric]} {_number(before, metric)} in {second}, {_number(after, metric)} in {first}"
-        sentence += f" ({_difference(difference, metric)}). The price: {_listing(pair, price)}"
+        sentence = f"The {LABELS[metric]} is {_number(before, metric)} in {second}, {_number(after, metric)} in {first}"
+        sentence += f" ({_difference(difference, metric)}). What else changed: {_listing(pair, price)}"
         return _decide(difference["low"] > 0, difference["high"] < 0), sentence
 
     return judge
@@ -111,7 +111,10 @@ CLAIMS = (
     Claim("The last filters of regression are nearly the same for R, G and B.", has_equal_filters("a")),
     Claim("Classification beats regression (both in RGB, nothing rebalanced).", is_better("b", "a")),
     Claim("The poster's best classification beats regression.", is_better("d", "a")),
-    Claim("Rebalancing helps on rare colours.", is_better("c", "b", ("auc_rare", "auc_balanced"), price=_PRICE)),
+    Claim(
+        "Rebalancing helps on rare colours.",
+        is_better("c", "b", ("auc_rare", "auc_balanced"), price=("ciede2000", "auc", "hue_error")),
+    ),
     Claim("LCH is better than RGB.", is_better("d", "c")),
     Claim("Even the poster's best model is desaturated.", is_desaturated("d")),
     Claim("The loss matrix lifts chroma (poster's network).", lifts("chroma_ratio", "e", "d", price=_PRICE)),

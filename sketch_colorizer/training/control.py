@@ -5,7 +5,8 @@ The result is one dict, written as control.json; `control_report` makes sentence
 
 import datetime
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..pipeline_sketch_colorizer import ColorizationPipeline
-from .calibration import UNCERTAINTY_BINS, calibration_row, reliability_statistics
+from .calibration import UNCERTAINTY_BINS, calibration_row, reliability_statistics, temperature_of
 from .data import load_corpus
-from .examples import EXTRACTOR, MEMBERS, fingerprint, in_hash_order, read_examples
+from .examples import EXTRACTOR, MEMBERS, Example, fingerprint, in_hash_order, read_examples
 from .hint_curves import COUNTS, USERS, curve_row, curve_statistics
 from .intervals import Statistic, interval, resamples, resummed
 from .metrics import CALIBRATION_BINS
@@ -36,6 +37,13 @@ from .summary import storable
 SCHEMA = 1
 GROUPS = ("real", "extracted", "all")
 RIVAL = "gmic"
+
+
+class _Pipelines(threading.local):
+    """A pipeline for each thread: what a scheduler of proposals remembers between its steps is not to be shared."""
+
+    def __init__(self, model: str | None) -> None:
+        self.own = ColorizationPipeline.from_pretrained(model)
 
 
 def measure_control(
@@ -69,30 +77,31 @@ def measure_control(
             raise ValueError(f"{name} must be at least 1, got {number}")
     if num_proposals < 2:
         raise ValueError(f"proposals are compared with each other: at least 2, got {num_proposals}")
-    pipeline = ColorizationPipeline.from_pretrained(model)
+    pipelines = _Pipelines(model)
     table = in_hash_order(load_corpus(data, split), limit)
     few = in_hash_order(table, num_proposal_pictures)
     place = Path(work) / state_of(model, tuple(counts), num_proposals, seed)
     progress = {"workers": workers, "show_progress": show_progress}
 
-    def probe(example: Any) -> dict[str, Any]:
-        return probe_row(pipeline, example, picture_generator(seed, "probe", example.key))
-
-    rows: dict[str, Rows] = {}
-    parts = {"curves": lambda example: curve_row(pipeline, example, counts=counts, seed=seed), "probes": probe}
-    if hasattr(pipeline.model, "quantizer"):
-        parts["calibration"] = lambda example: calibration_row(pipeline, example)
-    for part, measure in parts.items():
-        rows[part] = measure_rows(table, measure, RowStore(place / f"{part}.jsonl"), label=part, **progress)
-    proposals, skipped = {}, {}
-    first = next(read_examples(few[0], redrawn=False))
+    parts: dict[str, Callable[[Example], dict[str, Any]]] = {
+        "curves": lambda example: curve_row(pipelines.own, example, counts=counts, seed=seed),
+        "probes": lambda example: probe_row(pipelines.own, example, picture_generator(seed, "probe", example.key)),
+    }
+    if hasattr(pipelines.own.model, "quantizer"):
+        parts["calibration"] = lambda example: calibration_row(pipelines.own, example)
+    rows = {
+        part: measure_rows(table, measure, RowStore(place / f"{part}.jsonl"), label=part, **progress)
+        for part, measure in parts.items()
+    }
+    first, skipped = next(read_examples(few[0], redrawn=False)), {}
+    proposals: dict[str, Rows] = {}
     for engine in ENGINES:
-        if (reason := why_not(pipeline, first, engine)) is not None:
+        if (reason := why_not(pipelines.own, first, engine)) is not None:
             skipped[engine] = reason
             continue
 
-        def propose(example: Any, engine: str = engine) -> dict[str, Any]:
-            return proposal_row(pipeline, example, engine, num_proposals=num_proposals, seed=seed)
+        def propose(example: Example, engine: str = engine) -> dict[str, Any]:
+            return proposal_row(pipelines.own, example, engine, num_proposals=num_proposals, seed=seed)
 
         store = RowStore(place / f"proposals_{engine}.jsonl")
         proposals[engine] = measure_rows(few, propose, store, label=f"proposals: {engine}", **progress)
@@ -118,7 +127,7 @@ def measure_control(
             "curves": summarize_curves(rows["curves"], rival_rows, counts, **drawn),
             "obedience": summarize_obedience(rows["curves"], rows["probes"], counts, **drawn),
             "proposals": summarize_proposals(proposals, skipped, num_proposals, **drawn),
-            "calibration": summarize_calibration(rows.get("calibration", {}), pipeline, **drawn),
+            "calibration": summarize_calibration(rows.get("calibration", {}), pipelines.own, **drawn),
         }
     )
 
@@ -175,17 +184,14 @@ def summarize_curves(rows: Rows, rival_rows: Rows, counts: Sequence[int], *, sam
 
 
 def _differences(
-    rows: list[dict], first: str, second: str, counts: Sequence[int], draws: np.ndarray
+    rows: list[dict[str, Any]], first: str, second: str, counts: Sequence[int], draws: np.ndarray
 ) -> dict[str, dict]:
     """First less second, on the same pictures, for each figure of the curves."""
-    statistics = [curve_statistics(user, counts) for user in (first, second)]
-    with np.errstate(invalid="ignore"):
-        return {
-            name: vars(
-                interval(resummed(statistics[0][name], rows, draws) - resummed(statistics[1][name], rows, draws))
-            )
-            for name in statistics[0]
-        }
+    values = [
+        {name: resummed(statistic, rows, draws) for name, statistic in curve_statistics(user, counts).items()}
+        for user in (first, second)
+    ]
+    return {name: vars(interval(values[0][name] - values[1][name])) for name in values[0]}
 
 
 def summarize_obedience(
@@ -233,7 +239,7 @@ def summarize_calibration(rows: Rows, pipeline: ColorizationPipeline, *, samples
         return {}
     members = list(rows.values())
     draws = resamples(len(members), samples=samples, seed=seed)
-    summary: dict[str, Any] = {"temperature": pipeline.processor.calibration_temperature}
+    summary: dict[str, Any] = {"temperature": temperature_of(pipeline)}
     for name in ("raw", "calibrated"):
         sums = np.sum([row[f"{name}.sums"] for row in members], axis=0).reshape(3, CALIBRATION_BINS)
         summary[name] = figures(members, reliability_statistics(name), draws) | {"sums": sums.tolist()}

@@ -14,8 +14,13 @@ USER_STYLES = {  # colour, marker, label
     "gmic": ("#7f7f7f", "^", "G'MIC, hints at random places"),
 }
 ENGINE_COLORS = {"classes": "#2e86ab", "flow": "#d1495b"}
+_CURVES = {
+    "ciede2000": "CIEDE2000 of the picture (lower is better)",
+    "flats": "CIEDE2000 where there is no line",
+    "psnr": "PSNR of the picture in dB (higher is better)",
+}
 _BARS = {  # figure: title, what is good
-    "first": ("plain answer", "CIEDE2000, lower is better"),
+    "first": ("the first alone", "CIEDE2000, lower is better"),
     "best": ("best of {n}", "CIEDE2000, lower is better"),
     "diversity": ("between proposals", "CIEDE2000, higher is more different"),
     "chroma_ratio": ("chroma, proposed to true", "1 is natural"),
@@ -38,21 +43,22 @@ def draw_control_plots(results: dict[str, Any], directory: Path) -> list[str]:
 
 
 def _hints(results: dict[str, Any]) -> Figure:
-    """CIEDE2000 and PSNR over the number of hints, real and extracted line art apart, with 95 % intervals."""
+    """Differences and PSNR over the number of hints, real and extracted line art apart, with 95 % intervals."""
     counts, curves = results["counts"], results["curves"]
     groups = [group for group in ("real", "extracted") if group in curves] or ["all"]
-    figure = Figure(figsize=(5 * len(groups), 7.4), layout="constrained")
-    axes = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
+    figure = Figure(figsize=(5 * len(groups), 10), layout="constrained")
+    axes = figure.subplots(len(_CURVES), len(groups), sharex=True, sharey="row", squeeze=False)
     for column, group in enumerate(groups):
-        for row, metric in enumerate(("ciede2000", "psnr")):
+        for row, metric in enumerate(_CURVES):
             for user, entry in curves[group]["users"].items():
                 _curve(axes[row, column], user, [entry[f"{metric}.{count}"] for count in counts])
         axes[0, column].set_title(f"{group} line art, {curves[group]['num_pictures']} pictures", fontsize=11)
-        axes[0, column].set_ylim(bottom=0)
-        axes[1, column].set_xlabel("hints")
-        axes[1, column].set_xticks(range(len(counts)), counts)
-    axes[0, 0].set_ylabel("CIEDE2000 (lower is better)")
-    axes[1, 0].set_ylabel("PSNR in dB (higher is better)")
+        axes[-1, column].set_xlabel("hints")
+        axes[-1, column].set_xticks(range(len(counts)), counts)
+    for row, (metric, label) in enumerate(_CURVES.items()):
+        axes[row, 0].set_ylabel(label)
+        if metric != "psnr":
+            axes[row, 0].set_ylim(bottom=0)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 

@@ -16,7 +16,7 @@ import cv2
 import pyarrow as pa
 
 ENGINES = ("pool", "process", "ray")
-_MAX_DEATHS = 3  # of workers that had nothing else to do than one task
+_MAX_DEATHS = 3  # of workers over one task
 _RAY_BLOCKS = 20_000
 
 
@@ -128,24 +128,40 @@ def _run_on_ray(function: Callable[[Any], Any], tasks: list[Any], settings: Engi
     if started_here:
         local = {} if settings.address else {"num_cpus": settings.workers, "include_dashboard": False}
         ray.init(address=settings.address, log_to_driver=False, logging_level="warning", **local)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what dies is told by WorkerDied
+    context = ray.data.DataContext.get_current()
+    before = context.enable_progress_bars, context.max_errored_blocks
+    context.enable_progress_bars, context.max_errored_blocks = False, -1  # a deadly task takes no other one with it
     try:
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        rows = [{"task": pickle.dumps(task)} for task in tasks]
+        rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
         todo = ray.data.from_items(rows, override_num_blocks=min(len(rows), _RAY_BLOCKS))
-        for row in todo.map(_RayTask(function)).iter_rows():
-            yield pickle.loads(row["result"])
+        lost = set(range(len(rows)))
+        for row in todo.map(_RayTask(function), max_retries=_MAX_DEATHS - 1).iter_rows():
+            result, error = pickle.loads(row["result"])
+            if error is not None:
+                raise error
+            lost.remove(row["number"])
+            yield result
+        yield from (WorkerDied(tasks[number]) for number in sorted(lost))
+    except ray.exceptions.RayError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"Ray failed, what is done is kept: {reason}. Run the same command again") from None
     finally:
+        context.enable_progress_bars, context.max_errored_blocks = before
         if started_here:
             ray.shutdown()
 
 
 class _RayTask:
-    """The function as Ray Data wants it: from a row to a row."""
+    """The function as Ray Data wants it: from a row to a row, which holds the result, or what was raised."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         _use_one_core()
-        return {"result": pickle.dumps(self.function(pickle.loads(row["task"])))}
+        try:
+            outcome = self.function(pickle.loads(row["task"])), None
+        except Exception as error:  # a lost block would not tell which task raised what
+            outcome = None, error
+        return {"number": row["number"], "result": pickle.dumps(outcome)}

@@ -86,14 +86,16 @@ def _preamble(results: Results) -> list[str]:
 
 
 def _claims(results: Results) -> str:
-    """One row a claim: the verdict on all pictures, the verdicts on real and extracted lines, and the reasons."""
+    """A row for each claim with its verdict on all pictures, on real and on extracted lines; below, the figures."""
     by_group = {group: {c["claim"]: c for c in claims} for group, claims in results["claims"].items()}
     apart = [group for group in ("real", "extracted") if group in by_group]
-    rows = [["claim", "verdict", *(f"{group} lines" for group in apart), "figures"]]
-    for words, claim in by_group["all"].items():
+    rows, reasons = [["", "claim", "verdict", *(f"{group} lines alone" for group in apart)]], []
+    for number, (words, claim) in enumerate(by_group["all"].items(), start=1):
         others = [by_group[group].get(words, {}).get("verdict", "–") for group in apart]
-        rows.append([words, f"**{claim['verdict']}**", *others, claim["sentence"]])
-    return _table(rows)
+        rows.append([str(number), words, f"**{claim['verdict']}**", *others])
+        reasons.append(f"{number}. {claim['sentence']}")
+    brackets = "In brackets: the difference and its interval. Letters are the systems below."
+    return "\n\n".join((_table(rows), brackets, "\n".join(reasons)))
 
 
 def _temperatures(results: Results) -> list[str]:
@@ -118,18 +120,19 @@ def _systems(results: Results) -> str:
     rows = [["system", "what it is", "million parameters", "steps", "minutes", "held-out loss"]]
     for name, about in results["systems"].items():
         runs = about["runs"]
-        minutes, losses = (np.mean([run[key] for run in runs]) for key in ("seconds", "held_out_loss"))
+        losses = [run["held_out_loss"] for run in runs if run["held_out_loss"] is not None]
         rows.append(
             [
                 f"{name} · {about['title']}",
                 about["about"],
                 f"{about['parameters'] / 1e6:.2f}",
                 str(runs[0]["steps"]),
-                f"{minutes / 60:.0f}",
-                f"{losses:.3f}",
+                f"{np.mean([run['seconds'] for run in runs]) / 60:.0f}",
+                f"{np.mean(losses):.3f}" if losses else "–",
             ]
         )
-    return _table(rows) + "\n\nLosses of different kinds (squared error, RGB, LCH, rebalanced) are not comparable."
+    note = "Losses of different kinds do not compare, nor does the NLL over different bins (RGB and LCH)."
+    return f"{_table(rows)}\n\n{note}"
 
 
 def _figures(results: Results, group: str) -> str:

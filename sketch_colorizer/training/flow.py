@@ -1,4 +1,4 @@
-"""The flow-matching model as the trainer knows models: `model(**batch).loss`, `.colors` to look at, a folder to save."""
+"""The flow-matching model as the trainer knows models: `model(**batch).loss`, `.colors` to look at, a folder."""
 
 import hashlib
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class FlowTraining(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | PathLike, *, dtype: torch.dtype) -> Self:
         """The network of a pipeline folder, as `save_pretrained` writes it."""
-        return cls(FlowColorizerModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype))
+        return cls(FlowColorizerModel.from_pretrained(folder, subfolder="unet", dtype=dtype))
 
     def save_pretrained(self, folder: str | PathLike) -> None:
         """A folder that FlowColorizerPipeline loads."""

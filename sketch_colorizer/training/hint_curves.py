@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..compositing import composite
 from ..pipeline_sketch_colorizer import ColorizationPipeline
@@ -11,7 +12,7 @@ from .examples import Example
 from .intervals import Statistic, mean_of
 from .metrics import psnr
 from .obedience import obedience_columns
-from .scoring import Layer
+from .scoring import PAPER, Layer
 from .simulated_users import Hint, hint_at, picture_generator, random_hints
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50)
@@ -21,6 +22,7 @@ USERS = {
 }
 GOAL_HINTS, GOAL_SHARE = 10, 0.6  # CIEDE2000 with so many hints, as a share of that without any
 SHARES = (0.8, 0.6)  # of the CIEDE2000 without hints, to which strokes are counted
+METRICS = {"ciede2000": "lower", "psnr": "higher", "flats": "lower"}  # which way is good
 Painter = Callable[[Example, list[Hint]], np.ndarray]  # -> the colour layer (H, W, 3) uint8
 
 
@@ -71,11 +73,16 @@ def rival_row(paint: Painter, example: Example, *, counts: Sequence[int] = COUNT
 
 
 def score_colors_under_lines(colors: np.ndarray, example: Example) -> dict[str, float]:
-    """CIEDE2000 and PSNR of a colour layer under the drawing's lines, where the true picture is painted."""
+    """CIEDE2000 and PSNR of a colour layer under the drawing's lines, where the true picture is painted.
+
+    "flats" is the CIEDE2000 of the colour layer alone where there is no line, which is all that hints can change.
+    """
     layer, painted = Layer(composite(colors, example.line_art), example.truth), example.truth.painted
+    paper = painted & torch.from_numpy(example.line_art.ravel() >= PAPER)
     return {
         "ciede2000": float(layer.difference[painted].mean()),
         "psnr": psnr(layer.rgb[painted], example.truth.rgb[painted]),
+        "flats": float(Layer(colors, example.truth).difference[paper].mean()),
     }
 
 
@@ -87,20 +94,22 @@ def curve_statistics(user: str, counts: Sequence[int] = COUNTS) -> dict[str, Sta
     """The figures of a user's curve, "ciede2000.10" and the like, and what is read off the whole curve."""
     statistics = {}
     for count in counts:
-        columns = {name: f"{user}.{count}.{name}" for name in ("ciede2000", "psnr")}
-        statistics[f"ciede2000.{count}"] = mean_of(columns["ciede2000"], better="lower", label=f"{count} hints")
-        statistics[f"psnr.{count}"] = mean_of(columns["psnr"], better="higher", label=f"{count} hints")
+        for metric, better in METRICS.items():
+            statistics[f"{metric}.{count}"] = mean_of(f"{user}.{count}.{metric}", better=better, label=f"{count} hints")
     curve = tuple(f"{user}.{count}.ciede2000" for count in counts)
     for share in SHARES:
         statistics[f"strokes_to.{share:g}"] = Statistic(
             curve, _strokes_finisher(counts, share), "lower", f"strokes to {share:.0%} of the CIEDE2000 without"
         )
     if GOAL_HINTS in counts:
-        at_goal = f"{user}.{GOAL_HINTS}.ciede2000"
-        statistics["goal_share"] = Statistic(
-            (at_goal, f"{user}.{counts[0]}.ciede2000"), lambda goal, none, pictures: goal / none, "lower", "share"
-        )
+        for metric in ("ciede2000", "flats"):
+            columns = f"{user}.{GOAL_HINTS}.{metric}", f"{user}.{counts[0]}.{metric}"
+            statistics[f"goal_share.{metric}"] = Statistic(columns, _share, "lower", "share of that without hints")
     return statistics
+
+
+def _share(goal: np.ndarray, none: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    return goal / none
 
 
 def _strokes_finisher(counts: Sequence[int], share: float) -> Callable[..., np.ndarray]:

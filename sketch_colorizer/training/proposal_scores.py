@@ -65,7 +65,7 @@ def mean_difference(layers: Sequence[Tensor]) -> float:
 def proposal_statistics(engine: str, num_proposals: int = NUM_PROPOSALS) -> dict[str, Statistic]:
     """What is reported of an engine."""
     lower = {
-        "first": "CIEDE2000 of the plain answer",
+        "first": "CIEDE2000 of the first",
         "best": f"CIEDE2000 of the best of {num_proposals}",
         "variants": "CIEDE2000 of a proposal, mean",
         "unevenness": "unevenness in regions",

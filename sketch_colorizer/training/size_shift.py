@@ -22,39 +22,43 @@ SIZES = (256, 576, 1024, 3000)  # longest sides
 
 def measure_size_shift(
     pipeline: ColorizationPipeline,
-    table: Table,
+    drawings: Sequence[Image.Image],
     *,
     sizes: Sequence[int] = SIZES,
-    limit: int = 16,
     style: str | None = None,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> dict[str, Any]:
-    """Mean CIEDE2000 between the colours of a drawing at each pair of sizes, over `limit` drawings chosen by a hash.
+    """Mean CIEDE2000 between the colours of each drawing at each pair of sizes, over the drawings.
 
     Drawings are scaled by Lanczos to each longest side; their colour layers are reduced to the smallest size and
-    compared where there is no line. Raises ValueError for fewer than two sizes.
+    compared where there is no line. Raises ValueError for fewer than two sizes, and where there is no drawing.
     """
     if len(set(sizes)) < 2:
         raise ValueError(f"a shift needs at least two different sizes, got {list(sizes)}")
-    table = in_hash_order(table, limit)
+    if not drawings:
+        raise ValueError("there is no drawing to measure a shift on")
 
     def work(index: int) -> list[float]:
-        drawing = next(iter(read_examples(table[index], redrawn=False))).drawing
-        small = scaled(drawing, min(sizes))
+        small = scaled(drawings[index], min(sizes))
         paper = torch.from_numpy(np.asarray(small).ravel() >= PAPER)
-        layers = [_reduced_colors(pipeline, scaled(drawing, size), small.size, style)[paper] for size in sizes]
+        layers = [_reduced_colors(pipeline, scaled(drawings[index], size), small.size, style)[paper] for size in sizes]
         return [float(ciede2000(first, second, dim=-1).mean()) for first, second in combinations(layers, 2)]
 
     shifts = np.array(
-        list(side_by_side(work, len(table), label="scaling", workers=workers, show_progress=show_progress))
+        list(side_by_side(work, len(drawings), label="scaling", workers=workers, show_progress=show_progress))
     )
     pairs = [f"{first}/{second}" for first, second in combinations(sizes, 2)]
     return {
-        "num_drawings": len(table),
+        "num_drawings": len(drawings),
         "mean": dict(zip(pairs, shifts.mean(axis=0).tolist(), strict=True)),
         "largest": dict(zip(pairs, shifts.max(axis=0).tolist(), strict=True)),
     }
+
+
+def drawings_of(table: Table, limit: int | None = None) -> list[Image.Image]:
+    """The drawings (mode L) of a split's first `limit` pictures by hash: real line art, or else extracted lines."""
+    return [next(read_examples(row, redrawn=False)).drawing for row in in_hash_order(table, limit)]
 
 
 def scaled(drawing: Image.Image, longest: int) -> Image.Image:

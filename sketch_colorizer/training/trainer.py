@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..configuration_sketch_colorizer import SketchColorizerConfig
 from ..image_processing_sketch_colorizer import SketchColorizerImageProcessor
 from ..modeling_sketch_colorizer import SketchColorizerForClassification, SketchColorizerForRegression
+from .corpus_prior import stored_colors
 from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors, with_line_art
 from .recipe import Recipe
 from .run_card import run_card
@@ -85,7 +86,8 @@ class Trainer:
         else:
             model = kind(SketchColorizerConfig.from_preset(recipe.preset, **recipe.config))
             if recipe.model == "classification":
-                model.fit_colors(*measure_colors(table))
+                stored = stored_colors(recipe.data) if recipe.split == "train" else None
+                model.fit_colors(*(stored or measure_colors(table)))
         if recipe.image_size % model.unet.stride:
             raise ValueError(f"recipe: image_size must be a multiple of {model.unet.stride}, got {recipe.image_size}")
         if recipe.gradient_checkpointing:

@@ -12,10 +12,11 @@ const SIZES = { Fine: 3, Medium: 7, Broad: 14 }; // radius on the screen
 
 const $ = (id) => document.getElementById(id);
 const stage = new Stage($("sheet"), $("picture"), $("overlay"));
-const nothing = { hints: [], reference: null, idea: 0, picture: null, bitmap: null };
+const nothing = { hints: [], reference: null, idea: 0, seed: 0, picture: null, bitmap: null };
 let drawing = null; // { file, name } as sent, `bitmap` for the eye
 let steps = []; // what was done, each with its picture; the last one is shown
 let wanted = nothing; // what the newest request asks for
+let shownSeed = -1; // of the ideas in the gallery
 let ticket = 0; // of the newest request; answers to older ones are dropped
 
 // Opening ------------------------------------------------------------------------------------------------------------
@@ -50,6 +51,8 @@ const request = (extra = {}) => ({
   drawing: drawing.file,
   hints: wanted.hints,
   reference: wanted.reference?.file ?? null,
+  idea: wanted.idea,
+  seed: wanted.seed,
   ...extra,
 });
 
@@ -59,7 +62,7 @@ async function change(what, doing) {
   const [mine, asked, first] = [++ticket, wanted, !steps.length];
   const start = performance.now();
   const done = await attempt(doing, async () => {
-    const picture = await call("colorize", request({ idea: asked.idea }));
+    const picture = await call("colorize", request());
     const bitmap = await read(picture);
     if (mine !== ticket) return;
     drawing.bitmap ??= await read(await call("colorize", request({ part: "lines" })));
@@ -75,9 +78,7 @@ function present(first = false) {
   const step = steps.at(-1);
   wanted = step;
   stage.show(drawing.bitmap, step.bitmap, first);
-  for (const [number, button] of [...$("ideas").children].entries()) {
-    button.setAttribute("aria-checked", number === step.idea);
-  }
+  checkIdea();
   $("undo").disabled = steps.length < 2;
   $("forget").hidden = !step.reference;
   swatches(step.reference?.colors);
@@ -115,7 +116,7 @@ async function ask(x, y, guesses = null) {
   stage.place(box, x, y);
   stage.mark(x, y);
   try {
-    guesses ??= await call("suggest_colors", request({ x, y, reference: undefined }));
+    guesses ??= await call("suggest_colors", { drawing: drawing.file, hints: wanted.hints, x, y });
   } catch (error) {
     box.hidden = true;
     return complain(error);
@@ -167,18 +168,34 @@ function swatches(colors) {
 
 async function propose() {
   await attempt("Finding four ideas", async () => {
-    const pictures = await call("propose", request());
+    const pictures = await call("propose", request({ idea: undefined, seed: shownSeed + 1 }));
+    shownSeed++;
     $("ideas").replaceChildren(...pictures.map(ideaButton));
-    for (const each of $("ideas").children) each.setAttribute("aria-checked", Number(each.value) === wanted.idea);
+    $("propose").textContent = "Four other ideas";
+    checkIdea();
     tell("Pick the one you like; you can paint on it.");
   });
+}
+
+function noIdeas() {
+  shownSeed = -1;
+  $("ideas").replaceChildren();
+  $("propose").textContent = "Show four ideas";
+}
+
+function checkIdea() {
+  for (const [number, button] of [...$("ideas").children].entries()) {
+    button.setAttribute("aria-checked", number === wanted.idea && (!number || shownSeed === wanted.seed));
+  }
 }
 
 function ideaButton(picture, number) {
   const button = Object.assign(document.createElement("button"), { value: number, type: "button" });
   button.setAttribute("role", "radio");
   button.append(Object.assign(new Image(), { src: address(picture), alt: `Idea ${number + 1}` }));
-  button.onclick = () => change({ idea: number }, "Taking this idea");
+  button.style.aspectRatio = Math.max(0.75, Math.min(1.6, stage.size.width / stage.size.height));
+  const seed = shownSeed;
+  button.onclick = () => change({ idea: number, seed }, "Taking this idea");
   return button;
 }
 
@@ -186,7 +203,7 @@ async function refer(file) {
   await attempt("Reading the picture's colours", async () => {
     const sent = await upload(file, file.name);
     const colors = await call("read_palette", { picture: sent });
-    $("ideas").replaceChildren();
+    noIdeas();
     await change({ reference: { file: sent, colors }, idea: 0 }, "Recolouring");
   });
 }
@@ -197,7 +214,7 @@ async function showUnsure() {
   if (!$("unsure").checked || !steps.length) return;
   const mine = ticket;
   await attempt("Looking where it is unsure", async () => {
-    const seen = await call("show_uncertainty", request({ reference: undefined }));
+    const seen = await call("show_uncertainty", { drawing: drawing.file, hints: wanted.hints });
     const map = await read(seen.map);
     if (mine !== ticket || !$("unsure").checked) return;
     stage.doubt(map);
@@ -217,7 +234,7 @@ function pin(place, number) {
 
 async function download(part, ending) {
   await attempt("Preparing the file", async () => {
-    const file = part === "picture" ? steps.at(-1).picture : await call("colorize", request({ idea: wanted.idea, part }));
+    const file = part === "picture" ? steps.at(-1).picture : await call("colorize", request({ part }));
     const blob = await (await fetch(address(file))).blob();
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${drawing.name}_${ending}.png` });
     link.click();
@@ -267,7 +284,7 @@ const tell = (text) => ($("status").textContent = text);
 // Wiring -------------------------------------------------------------------------------------------------------------
 
 function resetTools() {
-  $("ideas").replaceChildren();
+  noIdeas();
   $("pins").replaceChildren();
   $("unsure").checked = false;
   $("ask").hidden = true;
@@ -308,13 +325,14 @@ $("download").onclick = () => download("picture", "colorized");
 $("get-colors").onclick = () => download("colors", "colors");
 $("get-lines").onclick = () => download("lines", "lines");
 $("propose").onclick = propose;
-$("forget").onclick = () => ($("ideas").replaceChildren(), change({ reference: null, idea: 0 }, "Recolouring"));
+$("forget").onclick = () => (noIdeas(), change({ reference: null, idea: 0 }, "Recolouring"));
 $("unsure").onchange = showUnsure;
 $("color").oninput = () => pick($("color").value);
 $("compare").oninput = () => stage.split(Number($("compare").value) / 100);
 stage.onsplit = (share) => ($("compare").value = Math.round(share * 100));
 
 document.addEventListener("pointerdown", (event) => $("ask").contains(event.target) || closeAsk());
+$("overlay").addEventListener("blur", () => $("ask").hidden && stage.mark(null));
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeAsk();
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") event.preventDefault(), undo();

@@ -14,7 +14,6 @@ export class Stage {
       overlay.addEventListener(name, (event) => this[take](event));
     }
     overlay.addEventListener("keydown", (event) => this.key(event));
-    overlay.addEventListener("blur", () => this.mark(null));
     new ResizeObserver(() => this.fit()).observe(sheet.parentElement);
   }
 
@@ -132,10 +131,7 @@ export class Stage {
     const pixels = pen.getImageData(0, 0, width, height);
     let most = 1;
     for (let i = 0; i < pixels.data.length; i += 4) most = Math.max(most, pixels.data[i]);
-    for (let i = 0; i < pixels.data.length; i += 4) {
-      const doubt = (pixels.data[i] / most) ** 2;
-      pixels.data.set([...DOUBT, 200 * doubt], i);
-    }
+    for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([...DOUBT, 170 * (pixels.data[i] / most) ** 2], i);
     pen.putImageData(pixels, 0, 0);
     return canvas;
   }
