@@ -35,7 +35,7 @@ def main() -> None:
         sys.exit("there is no Chromium on this machine (apt-get install chromium)")
     with address(arguments.url) as url, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=list(SWITCHES))
-        desk = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce").new_page()
+        desk = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
         save(paint_and_compare(desk, url), arguments.output / "space-desktop.jpg")
         phone = browser.new_context(
             viewport={"width": 390, "height": 844}, device_scale_factor=2, is_mobile=True, reduced_motion="reduce"

@@ -65,6 +65,13 @@ def _options(
     """Colours line drawings, offline, on a CPU."""
 
 
+class Engine(StrEnum):
+    """What draws proposals."""
+
+    CLASSES = "classes"
+    FLOW = "flow"
+
+
 @app.command()
 def colorize(
     pictures: Pictures,
@@ -86,28 +93,76 @@ def colorize(
     working_size: Annotated[
         int | None, typer.Option(min=32, max=4096, help="The network sees about this squared.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes what is drawn at random (nothing, in the embedded model).")] = 0,
+    hints: Annotated[
+        str | None, typer.Option(help="Strokes of colour on transparency, a picture of any size.", metavar="PICTURE")
+    ] = None,
+    hint: Annotated[
+        list[str] | None, typer.Option(help="A dot of colour; may be repeated.", metavar="X,Y,COLOUR[,RADIUS]")
+    ] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(help="The only colours to paint with, or a picture that shows them.", metavar="COLOURS|PICTURE"),
+    ] = None,
+    proposals: Annotated[
+        int | None, typer.Option(min=1, max=100, help="So many colourings of each: drawing_colorized_1.png, ..._2.png")
+    ] = None,
+    engine: Annotated[Engine | None, typer.Option(help="What draws the proposals. [default: the better one]")] = None,
+    suggest: Annotated[
+        int | None, typer.Option(min=1, max=50, help="Tell so many places where a hint would settle most.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes what is drawn at random: the proposals.")] = 0,
 ) -> None:
-    """Colour line drawings: drawing.png becomes drawing_colorized.png."""
+    """Colour line drawings: drawing.png becomes drawing_colorized.png.
+
+    Examples:
+
+    colorize pages/ --palette '#f4d35e,#0d3b66,teal'
+
+    colorize drawing.png --hint 120,80,#c0392b --hint 300,200,white,12
+
+    colorize drawing.png --hints strokes.png --proposals 4 --seed 7
+
+    colorize page1.png page2.png --palette character.png
+
+    colorize drawing.png --suggest 3
+    """
     with _user_errors():
-        plan = _plan(pictures, marker="colorized", output=output, overwrite=overwrite)
+        dots = [_split_hint(one) for one in hint or []]
+        if hints and dots:
+            raise ValueError("give --hints PICTURE or --hint X,Y,COLOUR, not both")
+        plan = _plan(pictures, marker="colorized", output=output, overwrite=overwrite or proposals is not None)
+        if (hints or dots) and len(plan.jobs) + len(plan.problems) > 1:
+            raise ValueError(f"--hints and --hint are for one picture, got {len(plan.jobs) + len(plan.problems)}")
+        plan = plan._replace(jobs=[job for job in plan.jobs if not _is_proposal(job, pictures)])
+        if proposals is not None:
+            plan = _plan_proposals(plan, proposals, overwrite=overwrite)
         with _quick_imports():
             from .drawing import is_colored
+            from .palette import read_palette
             from .pipeline_sketch_colorizer import ColorizationPipeline
 
-        pipeline = ColorizationPipeline.from_pretrained(model, device=device)
         settings = {
+            "hints": hints or dots or None,
+            "palette": None if palette is None else read_palette(palette),
+            "num_proposals": proposals,
+            "engine": engine and engine.value,
             "style": style and style.value,
             "temperature": temperature,
             "guidance": guidance,
             "working_size": working_size,
             "seed": seed,
         }
+        pipeline = ColorizationPipeline.from_pretrained(model, device=device)
 
         def color(image: Any) -> Any:
             if is_colored(image):
                 warnings.warn("it is coloured already; its brightness was taken for a drawing", stacklevel=1)
-            return pipeline(image, **settings).image
+            results = pipeline(image, **settings)
+            plain = results if proposals is None else results[0]
+            for place in plain.suggest_hints(suggest) if suggest else ():
+                guesses = ", ".join(f"{color} {probability:.0%}" for color, probability in place.colors)
+                warnings.warn(f"a hint at {place.x},{place.y} would settle most: {guesses}", stacklevel=1)
+            return plain.image if proposals is None else [result.image for result in results]
 
         _run(plan, color)
 
@@ -203,6 +258,40 @@ def _plan(pictures: list[str], **settings: Any) -> Any:
     return plan
 
 
+def _plan_proposals(plan: Any, count: int, *, overwrite: bool) -> Any:
+    """The same where each result is numbered, and none that is there already is replaced unasked."""
+    jobs, problems = [], list(plan.problems)
+    for job in plan.jobs:
+        present = [target for target in _numbered(job.target, count) if target.exists()]
+        if present and not overwrite:
+            problems.append(f"{job.source}: {present[0]} exists already; --overwrite replaces it")
+        else:
+            jobs.append(job)
+    if not jobs:
+        _report(problems)
+    return plan._replace(jobs=jobs, problems=problems)
+
+
+def _is_proposal(job: Any, pictures: list[str]) -> bool:
+    """Whether a folder or a pattern brought the numbered result of an earlier run, beside its drawing."""
+    original, _, number = job.source.stem.rpartition("_colorized_")
+    from .picture_files import READABLE_SUFFIXES
+
+    beside = (job.source.with_name(original + suffix) for suffix in READABLE_SUFFIXES) if original else ()
+    return number.isdigit() and str(job.source) not in pictures and any(path.exists() for path in beside)
+
+
+def _numbered(target: Path, count: int) -> list[Path]:
+    return [target.with_stem(f"{target.stem}_{number}") for number in range(1, count + 1)]
+
+
+def _split_hint(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(","))
+    if len(parts) not in (3, 4):
+        raise ValueError(f"--hint must be X,Y,COLOUR or X,Y,COLOUR,RADIUS, such as 120,80,#c0392b; got {text!r}")
+    return parts
+
+
 def _run(plan: Any, work: Callable[[Any], Any]) -> None:
     """Open, work, save, picture by picture; what fails is told at the end, and the others are done."""
     from rich.console import Console
@@ -235,11 +324,14 @@ def _do(job: Any, work: Callable[[Any], Any]) -> str:
         warnings.simplefilter("always", UserWarning)
         image = open_picture(job.source)
         result = work(image)
-    save_picture(result, job.target)
+    images, targets = [result], [job.target]
+    if isinstance(result, list):
+        images, targets = result, _numbered(job.target, len(result))
+    for image, target in zip(images, targets, strict=True):
+        save_picture(image, target)
     remarks = "".join(f"\n  note: {note.message}" for note in notes)
-    return (
-        f"{job.source} -> {job.target} ({result.width}x{result.height}, {time.perf_counter() - start:.2f} s){remarks}"
-    )
+    names, size = ", ".join(map(str, targets)), f"{images[0].width}x{images[0].height}"
+    return f"{job.source} -> {names} ({size}, {time.perf_counter() - start:.2f} s){remarks}"
 
 
 def _extract_line_art(image: Any, extractor: Callable[[Any], Any]) -> Any:

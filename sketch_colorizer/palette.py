@@ -23,6 +23,8 @@ KERNEL = 12.0  # Lab distance over which a class speaks for a colour of the pale
 VARIETY = 0.6  # 0: how often a colour is used is the network's to say; 1: all are used alike
 DECISION = 0.05  # temperature at which regions choose, in units of how much their scores differ
 MIXTURE = 0.25  # temperature at which the cells of the soft style mix colours
+MIN_SHARE = 0.005  # of the painted area, below which a colour is none of the palette's
+INK, INK_SHARE = 48, 0.1  # colours darker than this sRGB value are ink, unless they are so much of the picture
 _SAMPLE_SIDE = 256  # of the reduced reference picture
 _SAME_COLOR = 9.0  # Lab distance below which dominant colours are one
 _FORMS = "a list of colours, text such as '#aabbcc,#112233', or a reference picture (a path, PIL, or uint8 array)"
@@ -103,8 +105,12 @@ def _cluster(lab: np.ndarray, rgb: np.ndarray) -> Palette:
     centres = np.stack(centres[1:] or centres)
     member = kmeans2(lab, centres, minit="matrix")[1] if len(centres) > 1 else np.zeros(len(lab), int)
     counts = np.bincount(member, minlength=len(centres))
-    kept = [number for number in np.argsort(-counts, kind="stable") if counts[number] >= max(1, 0.004 * len(lab))]
-    colors = np.stack([_commonest(rgb[member == number]) for number in kept])
+    order = np.argsort(-counts, kind="stable")
+    colors = np.stack([_commonest(rgb[member == number]) for number in order])
+    needed = np.where(colors.max(1) < INK, INK_SHARE, MIN_SHARE)
+    is_kept = counts[order] >= needed * len(lab)
+    is_kept[0] |= not is_kept.any()
+    colors, kept = colors[is_kept], order[is_kept]
     return Palette(colors, counts[kept] / counts[kept].sum())
 
 

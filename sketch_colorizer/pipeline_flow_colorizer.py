@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Generator, Tensor
 
 from .modeling_flow_colorizer import NO_DRAWING, NUM_TIMESTEPS, FlowColorizerModel, pool_hints
@@ -20,6 +21,8 @@ except ImportError as error:
 
 EMBEDDED_FLOW = Path(__file__).parent / "weights" / "flow"
 MODEL_INDEX = "model_index.json"
+_HUB_FILES = [MODEL_INDEX, "unet/*.json", "unet/*.safetensors", "scheduler/*.json"]
+_OF_THE_CACHE = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 MAX_PROPOSALS = 100
 _TOGETHER = 8  # proposals in one batch
 _GUIDED_ABOVE = 0.4  # guidance decides colours, early on; later it would only push white paper beyond white
@@ -64,10 +67,21 @@ class FlowColorizerPipeline(DiffusionPipeline):
         if (place / "flow" / MODEL_INDEX).is_file():
             place = place / "flow"
         if model is None or place.is_dir():
-            if not (place / MODEL_INDEX).is_file():
-                raise FileNotFoundError(f"{place} holds no {MODEL_INDEX}: this model comes without a flow pipeline")
+            _check_index(place, str(place))
             return cls.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
         return cls.from_pretrained(str(model), dtype=torch.float32, use_safetensors=True, **hub)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str | os.PathLike, **settings: Any) -> str:
+        """Get the pipeline's files from the Hub, for `from_pretrained`; the folder that holds them.
+
+        diffusers' own way refuses a component whose class is in another installed package. Settings other than those
+        of the Hub's cache are ignored. Raises OSError where the repository has no pipeline.
+        """
+        hub = {key: settings[key] for key in _OF_THE_CACHE if settings.get(key) is not None}
+        folder = Path(snapshot_download(str(pretrained_model_name), allow_patterns=_HUB_FILES, **hub))
+        _check_index(folder, str(pretrained_model_name))
+        return str(folder)
 
     @torch.no_grad()
     def __call__(
@@ -119,6 +133,11 @@ class FlowColorizerPipeline(DiffusionPipeline):
                 velocity = torch.where(hinted, (sample - self.unet.encode(wanted)) / sigma, velocity)
             sample = self.scheduler.step(velocity, timestep, sample, return_dict=False)[0]
         return sample
+
+
+def _check_index(folder: Path, name: str) -> None:
+    if not (folder / MODEL_INDEX).is_file():
+        raise FileNotFoundError(f"{name} holds no {MODEL_INDEX}: this model comes without a flow pipeline")
 
 
 def _proposal_generators(generator: Generator | Sequence[Generator] | None, num_proposals: int) -> list[Generator]:

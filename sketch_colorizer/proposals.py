@@ -81,9 +81,12 @@ def more_hints(
 def _hints(
     distributions: RegionDistributions, labels: np.ndarray, regions: np.ndarray, colors: np.ndarray
 ) -> MarkedPixels:
-    """A dot in the middle of each region, as large as its place allows."""
-    dots = []
+    """A dot in the middle of each region and of its twins, as large as its place allows; earlier regions come first."""
+    color_of: dict[int, np.ndarray] = {}
     for region, color in zip(regions, colors, strict=True):
+        color_of = dict.fromkeys(distributions.twins(region).tolist(), color) | {int(region): color} | color_of
+    dots = []
+    for region, color in color_of.items():
         x, y, reach = distributions.inner_point(region)
         dots.append((x, y, tuple(color), max(1.0, _DOT * reach)))
     return read_hints(dots, distributions.line_art, labels)

@@ -16,6 +16,7 @@ from .quantizer import PAPER_DISTANCE, WHITE_LAB
 from .regions import PAPER, segment_regions
 
 SAME_GUESS = 22.0  # Lab distance within which classes are shades of one guess
+TWIN_LIKENESS, TWIN_DISTANCE = 0.996, 8.0  # of two regions' distributions, and in Lab of their colours
 MAX_GUESSES = 50
 MAX_SUGGESTIONS = 1000
 
@@ -109,6 +110,14 @@ class RegionDistributions:
             return self.palette[0][order.numpy()[:n]], log_probs[:n]
         colors, masses = merge_classes(self.probabilities[region], self.bin_colors, n)
         return (lab_to_rgb(colors, dim=-1) * 255).round().to(torch.uint8).numpy(), masses.log()
+
+    def twins(self, region: int) -> np.ndarray:
+        """The regions that the model cannot tell from this one, itself included: a sleeve's other half, stripes."""
+        likeness = self.probabilities.sqrt() @ self.probabilities[region].sqrt()  # Bhattacharyya
+        painted = rgb_to_lab(torch.from_numpy(self.region_colors).float() / 255, dim=-1)
+        alike = (likeness > TWIN_LIKENESS) & ((painted - painted[region]).norm(dim=-1) < TWIN_DISTANCE)
+        alike[region] = True
+        return np.flatnonzero(alike.numpy() & ~self.settled)
 
     def inner_point(self, region: int) -> tuple[int, int, float]:
         """The pixel of a region that is farthest from its border and from ink: x, y, and how far."""

@@ -190,3 +190,57 @@ def test_help_and_version():
     for command in ("colorize", "sketch", "corpus", "train", "evaluate", "publish"):
         assert command in result.output
     assert runner.invoke(cli.app, ["--version"]).output.startswith("sketch-colorizer ")
+
+
+def test_hints_palette_and_proposals(colorize, drawings, pipeline):
+    strokes = Image.new("RGBA", (64, 48))
+    strokes.putpixel((12, 20), (192, 57, 43, 255))
+    strokes.save(drawings / "strokes.png")
+    assert colorize(drawings / "a.png", "--hint", "12,20,#c0392b,0", "-o", drawings / "dot.png")[0] == 0
+    assert colorize(drawings / "a.png", "--hints", drawings / "strokes.png", "-o", drawings / "layer.png")[0] == 0
+    assert open_picture(drawings / "dot.png").getpixel((12, 20)) == (192, 57, 43)
+    assert (drawings / "dot.png").read_bytes() == (drawings / "layer.png").read_bytes()
+    (drawings / "strokes.png").unlink()
+    (drawings / "dot.png").unlink()
+    (drawings / "layer.png").unlink()
+    assert colorize(drawings, "--palette", "#aabbcc,teal", "--proposals", 2, "--seed", 3)[0] == 0
+    assert {f"{name}_colorized_{number}.png" for name in "abc" for number in (1, 2)} < set(names(drawings))
+    code, _, errors = colorize(drawings / "a.png", "--proposals", 2)
+    assert code == 1
+    assert "a_colorized_1.png exists already; --overwrite replaces it" in errors
+    assert colorize(drawings)[0] == 0
+    assert "a_colorized_1_colorized.png" not in names(drawings), "earlier proposals are no drawings"
+
+
+def test_places_for_hints_are_told(colorize, drawings):
+    code, output, _ = colorize(drawings / "a.png", "--suggest", 2)
+    assert code == 0
+    assert output.count("would settle most: #") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["b.webp", "--hint", "1,1,red"], "--hints and --hint are for one picture, got 2"),
+        (["--hint", "1,1"], "--hint must be X,Y,COLOUR or X,Y,COLOUR,RADIUS"),
+        (["--hint", "1,1,red", "--hints", "b.webp"], "not both"),
+        (["--hint", "64,1,red"], "hint 1 at (64, 1) is outside the picture of 64x48 pixels"),
+        (["--hint", "1,1,reddish"], "'reddish' is not a colour; write #rgb, #rrggbb"),
+        (["--hints", "b.webp"], "hints need transparency"),
+        (["--palette", ","], "a palette must have 1..256 colours, got 0"),
+        (["--palette", "#12"], "'#12' is not a colour"),
+        (["--engine", "flow"], "use the engine 'classes'"),
+    ],
+)
+def test_wrong_control_is_said_in_one_line(colorize, drawings, monkeypatch, arguments, reason):
+    monkeypatch.chdir(drawings)
+    code, _, errors = colorize("a.png", *arguments)
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert reason in errors
+
+
+@pytest.mark.parametrize("count", ["0", "1000"])
+def test_numbers_of_proposals_are_checked(colorize, drawings, count):
+    code, _, errors = colorize(drawings / "a.png", "--proposals", count)
+    assert code == 2
+    assert "--proposals" in errors

@@ -51,7 +51,7 @@ def tar(seeds: range) -> bytes:
 
 
 def run(command: list[str], hub: LocalHub, home: Path) -> str:
-    done = subprocess.run(command, env=hub.environment(home), capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=hub.environment(home), capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

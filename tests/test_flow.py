@@ -51,11 +51,10 @@ def dot(color: Tensor, row: int, column: int) -> Tensor:
     return encode_hints(color.view(1, 3, 1, 1).expand(1, 3, 32, 32), mask)
 
 
-def toy_sample(generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """A square at one of four places, red or blue with equal chances, with a hint in every other picture."""
+def toy_sample(generator: Generator, color: Tensor = RED) -> tuple[Tensor, Tensor, Tensor]:
+    """A square at one of four places, of a given colour, with a hint in every other picture."""
     top, left = (4 + 4 * torch.randint(2, (2,), generator=generator)).tolist()
     side = int(torch.randint(16, 21, (), generator=generator))
-    color = (RED, BLUE)[int(torch.randint(2, (), generator=generator))]
     labels = WHITE.view(1, 3, 1, 1).repeat(1, 1, 32, 32)
     labels[:, :, top : top + side, left : left + side] = color.view(3, 1, 1)
     hint = dot(color, top + side // 2, left + side // 2)
@@ -71,7 +70,8 @@ def painter() -> FlowColorizerPipeline:
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=NUM_STEPS, pct_start=0.15)
     generator = seeded(0)
-    samples, regions = [toy_sample(generator) for _ in range(60)], {}
+    pairs = [(toy_sample(seeded(n), RED), toy_sample(seeded(n), BLUE)) for n in range(40)]  # each drawing in both
+    samples, regions = [sample for pair in pairs for sample in pair], {}
 
     def remembered(line_art):  # the same few drawings again and again
         key = line_art.tobytes()
@@ -81,7 +81,7 @@ def painter() -> FlowColorizerPipeline:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modeling_flow_colorizer, "segment_regions", remembered)
         for _ in range(NUM_STEPS):
-            chosen = [samples[row] for row in torch.randperm(60, generator=generator)[:12]]
+            chosen = [samples[row] for row in torch.randperm(len(samples), generator=generator)[:12]]
             ink, hints, labels = (torch.cat(part) for part in zip(*chosen, strict=True))
             loss = flow_matching_loss(model, ink, hints, labels, generators=[generator] * 12)
             optimizer.zero_grad()

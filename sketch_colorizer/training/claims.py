@@ -36,7 +36,7 @@ class Claim:
 def is_better(
     first: str, second: str, metrics: Sequence[str] = COLOR_METRICS, *, price: Sequence[str] = ()
 ) -> Callable:
-    """First is nearer to the truth than second, judged by all of `metrics` together; `price`, the other figures, is told and not judged."""
+    """First is nearer to the truth than second, judged by all of `metrics`; `price` is told and not judged."""
 
     def judge(figures: Figures) -> tuple[str, str] | None:
         pair = figures["pairs"].get(f"{first}-{second}")

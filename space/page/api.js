@@ -34,8 +34,8 @@ function outcome(address) {
     const end = (settle) => (events.close(), settle());
     events.addEventListener("complete", (event) => end(() => resolve(JSON.parse(event.data)[0])));
     events.addEventListener("error", (event) => {
-      const told = event.data && JSON.parse(event.data);
-      const message = (told && (told.error || (typeof told === "string" && told))) || "The connection was lost. Try again.";
+      const lost = "The connection was lost. Try again.";
+      const message = event.data ? JSON.parse(event.data)?.error || "The server could not do this." : lost;
       end(() => reject(new Refusal(message)));
     });
   });

@@ -170,7 +170,9 @@ async function propose() {
   await attempt("Finding four ideas", async () => {
     const pictures = await call("propose", request({ idea: undefined, seed: shownSeed + 1 }));
     shownSeed++;
-    $("ideas").replaceChildren(...pictures.map(ideaButton));
+    const buttons = pictures.map(ideaButton);
+    await Promise.all(buttons.map((button) => button.firstChild.decode()));
+    $("ideas").replaceChildren(...buttons);
     $("propose").textContent = "Four other ideas";
     checkIdea();
     tell("Pick the one you like; you can paint on it.");
@@ -193,7 +195,7 @@ function ideaButton(picture, number) {
   const button = Object.assign(document.createElement("button"), { value: number, type: "button" });
   button.setAttribute("role", "radio");
   button.append(Object.assign(new Image(), { src: address(picture), alt: `Idea ${number + 1}` }));
-  button.style.aspectRatio = Math.max(0.75, Math.min(1.6, stage.size.width / stage.size.height));
+  button.style.aspectRatio = Math.max(1.2, Math.min(1.8, stage.size.width / stage.size.height));
   const seed = shownSeed;
   button.onclick = () => change({ idea: number, seed }, "Taking this idea");
   return button;
