@@ -15,16 +15,16 @@ USER_STYLES = {  # colour, marker, label
 }
 ENGINE_COLORS = {"classes": "#2e86ab", "flow": "#d1495b"}
 _CURVES = {
-    "ciede2000": "CIEDE2000 of the picture (lower is better)",
-    "flats": "CIEDE2000 where there is no line",
-    "psnr": "PSNR of the picture in dB (higher is better)",
+    "ciede2000": "CIEDE2000 (lower is better)",
+    "flats": "CIEDE2000, lines left out",
+    "psnr": "PSNR in dB (higher is better)",
 }
 _BARS = {  # figure: title, what is good
-    "first": ("the first alone", "CIEDE2000, lower is better"),
-    "best": ("best of {n}", "CIEDE2000, lower is better"),
-    "diversity": ("between proposals", "CIEDE2000, higher is more different"),
+    "first": ("the first alone", "CIEDE2000 (low is good)"),
+    "best": ("best of {n}", "CIEDE2000 (low is good)"),
+    "diversity": ("between proposals", "CIEDE2000 (high: varied)"),
     "chroma_ratio": ("chroma, proposed to true", "1 is natural"),
-    "unevenness": ("within regions", "Lab, lower is more even"),
+    "unevenness": ("within closed lines", "Lab spread (low: even)"),
     "seconds": ("time", "seconds per proposal"),
 }
 
@@ -52,7 +52,7 @@ def _hints(results: dict[str, Any]) -> Figure:
         for row, metric in enumerate(_CURVES):
             for user, entry in curves[group]["users"].items():
                 _curve(axes[row, column], user, [entry[f"{metric}.{count}"] for count in counts])
-        axes[0, column].set_title(f"{group} line art, {curves[group]['num_pictures']} pictures", fontsize=11)
+        axes[0, column].set_title(f"{group} line art ({curves[group]['num_pictures']})", fontsize=11)
         axes[-1, column].set_xlabel("hints")
         axes[-1, column].set_xticks(range(len(counts)), counts)
     for row, (metric, label) in enumerate(_CURVES.items()):
@@ -101,10 +101,10 @@ def _calibration(calibration: dict[str, Any]) -> Figure | None:
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     reliability, risk = figure.subplots(1, 2)
     reliability.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", label="perfect")
-    for name, color, label in (
-        ("raw", "#7f7f7f", "as the network says it"),
-        ("calibrated", "#d1495b", f"temperature {calibration['temperature']:g}"),
-    ):
+    drawn = [("raw", "#7f7f7f", "as the network says it")]
+    if calibration["temperature"] != 1:
+        drawn.append(("calibrated", "#d1495b", f"temperature {calibration['temperature']:g}"))
+    for name, color, label in drawn:
         count, confidence, hits = np.array(calibration[name]["sums"])
         filled = count > 0.001 * count.sum()
         ece = calibration[name]["ece"]["value"]

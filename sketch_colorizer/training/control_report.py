@@ -19,7 +19,7 @@ def control_markdown(results: dict[str, Any], images: Sequence[str] = ()) -> str
     parts = ["# Control over colours", _preamble(results), "## In short", _bullets(findings(results))]
     parts += ["## Hints", shown.get("control_hints.png", "")]
     for group, entry in results["curves"].items():
-        parts += [f"### {_TITLES[group]}, {entry['num_pictures']} pictures", _table(curve_rows(entry, results))]
+        parts += [f"### {_TITLES[group]} (pictures: {entry['num_pictures']})", _table(curve_rows(entry, results))]
     parts += ["## Obedience", _obedience_text(), _table(obedience_rows(results["obedience"]))]
     parts += ["## Proposals", shown.get("control_proposals.png", ""), *_proposal_parts(results["proposals"])]
     if results["calibration"]:
@@ -180,9 +180,12 @@ def _proposal_parts(proposals: dict[str, Any]) -> list[str]:
 
 
 def _calibration_text(calibration: dict[str, Any]) -> str:
-    rows = [["", "as the network says it", f"temperature {calibration['temperature']:g}"]]
+    shown = {"raw": "as the network says it"}
+    if calibration["temperature"] != 1:
+        shown["calibrated"] = f"temperature {calibration['temperature']:g}"
+    rows = [["", *shown.values()]]
     for name, label in (("ece", "calibration error ↓"), ("nll", "NLL (nats) ↓")):
-        rows.append([label, *(_figure(calibration[which][name], 3) for which in ("raw", "calibrated"))])
+        rows.append([label, *(_figure(calibration[which][name], 3) for which in shown)])
     text = (
         "The distribution of a pixel is that of its region, as uncertainty and colour suggestions show it; judged on "
         "all paper pixels."

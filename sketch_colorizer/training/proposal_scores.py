@@ -68,7 +68,7 @@ def proposal_statistics(engine: str, num_proposals: int = NUM_PROPOSALS) -> dict
         "first": "CIEDE2000 of the first",
         "best": f"CIEDE2000 of the best of {num_proposals}",
         "variants": "CIEDE2000 of a proposal, mean",
-        "unevenness": "unevenness in regions",
+        "unevenness": "Lab spread within closed lines",
         "seconds": "seconds per proposal",
     }
     statistics = {name: mean_of(f"{engine}.{name}", better="lower", label=label) for name, label in lower.items()}
