@@ -62,7 +62,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def speed(
     source: Folder,
     *,
-    pictures: Annotated[int, typer.Option(help="For the scaling; a tenth of them for the stages.")] = 320,
+    pictures: Annotated[int, typer.Option(help="For the scaling; a tenth of them for the stages.")] = 240,
     output: Measurements = MEASUREMENTS,
 ) -> None:
     """Time the stages, one and two workers, and the pass over all pictures. Needs an idle machine."""

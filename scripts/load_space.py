@@ -38,8 +38,9 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = f"from sketch_colorizer.cli import app; app(['demo', '--no-browser', '--port', '{port}'])"
-    server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL)
+    program = "from sketch_colorizer.cli import main; main()"
+    command = [sys.executable, "-c", program, "demo", "--no-browser", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_up(url, server)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from sketch_colorizer import ColorizationPipeline
 from sketch_colorizer.training.claims import verdicts
@@ -21,7 +21,7 @@ from sketch_colorizer.training.experiments import Plan, Run, temperature_curve, 
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ("portrait.png", "cat.png", "landscape.png", "stilllife.png")
-CELL = 150
+CELL, HEADER = 150, 24
 
 
 def main() -> None:
@@ -75,17 +75,19 @@ def _draw_examples(plan: Plan, systems: list[str], path: Path) -> None:
     """Drawings of this project as each system colours them, a column for each."""
     torch.set_num_threads(1)
     drawings = [Image.open(ROOT / "examples" / name).convert("L") for name in EXAMPLES]
-    sheet = Image.new("RGB", (CELL * (1 + len(systems)), CELL * len(drawings)), "white")
+    sheet = Image.new("RGB", (CELL * (1 + len(systems)), HEADER + CELL * len(drawings)), "white")
     columns = [[drawing.convert("RGB") for drawing in drawings]]
     for name in systems:
         colorize = ColorizationPipeline.from_pretrained(
             Run(plan, name, plan.limits["seeds"][0]).folder / "final", device="cpu"
         )
         columns.append([colorize(drawing).image for drawing in drawings])
-    for column, pictures in enumerate(columns):
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    for column, (title, pictures) in enumerate(zip(("drawing", *systems), columns, strict=True)):
+        pen.text((column * CELL + 6, 3), title, fill="#222222", font=font)
         for row, picture in enumerate(pictures):
             picture.thumbnail((CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (column * CELL + 3, row * CELL + 3))
+            sheet.paste(picture, (column * CELL + 3, HEADER + row * CELL + 3))
     sheet.save(path, quality=88)
 
 

@@ -53,8 +53,9 @@ def address(url: str | None) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = f"from sketch_colorizer.cli import app; app(['demo', '--no-browser', '--port', '{port}'])"
-    server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL)
+    program = "from sketch_colorizer.cli import main; main()"
+    command = [sys.executable, "-c", program, "demo", "--no-browser", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         while server.poll() is None:
             try:

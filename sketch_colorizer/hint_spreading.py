@@ -13,8 +13,8 @@ from .user_hints import MarkedPixels, vote_by_region
 
 MAX_COLORS = 16  # of one region that spread; further ones stay where they are painted
 GRID = 128  # cells along the longest side of a region on which distances are measured
-INK_PRICE = 12.0  # steps that it costs to cross a cell full of ink, so that a split runs along lines
-COLOR_PRICE = 0.5  # steps for each unit of Lab by which the network tells two neighbouring cells apart
+INK_PRICE = 60.0  # steps that it costs to cross a cell full of ink, so that a split runs along lines
+COLOR_PRICE = 1.5  # steps for each unit of Lab by which the network tells two neighbouring cells apart
 OUTSIDE_PRICE = 30.0  # of a step that leaves the region, so that each of its pieces is reached
 REACH = 2.0  # times the region's size: the distance at which a hint and the network count alike in the soft style
 _STRIP = 256  # rows at a time
@@ -60,7 +60,7 @@ def blend_hints(
         for rows, is_region, distances in _strips(hinted, labels, line_art, guide):
             pixels = colors[rows, hinted.box[1]]
             distances = distances[:, is_region]
-            nearness = 1 / np.maximum(distances, 0.05) ** 2
+            nearness = 1 / np.maximum(distances, 0.05) ** 4
             mixed = (nearness / nearness.sum(0)).T @ hinted.colors.astype(np.float32)
             strength = 1 / (1 + (distances.min(0) / REACH) ** 2)[:, None]
             pixels[is_region] = np.rint(pixels[is_region] * (1 - strength) + mixed * strength)

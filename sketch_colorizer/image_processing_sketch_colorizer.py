@@ -166,8 +166,10 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         painter = self._painter(outputs, temperature, guidance, palette)
         results = []
         for page in self._pages(outputs, self._line_arts(images, do_clean), images, hints, regions, working_size):
+            line_art = page.line_art
             colors, distributions = painter.paint(page, style)
-            parts = (Image.fromarray(part) for part in (composite(colors, page.line_art), colors, page.line_art))
+            del page  # its labels are the largest array of a large drawing
+            parts = (Image.fromarray(part) for part in (composite(colors, line_art), colors, line_art))
             results.append(ColorizationResult(*parts, distributions))
         return results
 
@@ -203,8 +205,13 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         marks = _read_all_hints(hints, images, line_arts)
         grids, predicted = (self._crop(each, line_arts, working_size) for each in (values, outputs.colors))
         for number, line_art in enumerate(line_arts):
-            labels = segment_regions(line_art) if regions is None else regions[number]
-            yield Page(line_art, labels, grids[number], predicted[number], marks[number])
+            yield Page(
+                line_art,
+                segment_regions(line_art) if regions is None else regions[number],
+                grids[number],
+                predicted[number],
+                marks[number],
+            )
 
     def _painter(self, outputs: Any, temperature: float | None, guidance: float | None, palette: Any) -> Painter:
         has_classes = getattr(outputs, "logits", None) is not None

@@ -1,6 +1,7 @@
 """One drawing, prepared once, and any number of passes of a network over it, each with other hints."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,12 +38,15 @@ class NetworkPasses:
     ) -> None:
         self.model, self.processor, self.settings = model, processor, settings
         self.line_art = processor.clean(image)  # a list of one
-        pixels = np.asarray(self.line_art[0])
-        self.labels = segment_regions(pixels)
-        self.marks = None if hints is None else read_hints(hints, pixels, self.labels)
-        self.working_shape = processor.working_shape(pixels, settings["working_size"])
+        self.marks = None if hints is None else read_hints(hints, np.asarray(self.line_art[0]), self.labels)
+        self.working_shape = processor.working_shape(np.asarray(self.line_art[0]), settings["working_size"])
         inputs = processor(self.line_art, do_clean=False, working_size=settings["working_size"])
         self.pixel_values, self.no_hints = inputs["pixel_values"], inputs["hint_values"]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The regions, kept where several steps need them; a single plain pass lets go of them early."""
+        return segment_regions(np.asarray(self.line_art[0]))
 
     def hint_values(self, marks: MarkedPixels | None) -> torch.Tensor:  # (1, 4, H, W)
         if marks is None:
@@ -67,15 +71,16 @@ class NetworkPasses:
         return self.processor.post_process_colorization(outputs, self.line_art, **self._settings(marks))[0]
 
     def know(self, outputs: Any, marks: MarkedPixels | None) -> RegionDistributions | None:
-        settings = self._settings(marks)
+        labels, settings = self.labels, self._settings(marks)
         settings.pop("style")
         [known] = self.processor.region_distributions(outputs, self.line_art, **settings)
         if known is not None:
-            known.labels = self.labels
+            known.labels = labels
         return known
 
     def _settings(self, marks: MarkedPixels | None) -> dict[str, Any]:
-        return {**self.settings, "hints": marks, "regions": [self.labels], "do_clean": False}
+        regions = [self.labels] if "labels" in self.__dict__ else None
+        return {**self.settings, "hints": marks, "regions": regions, "do_clean": False}
 
 
 def _row(batch: Any, number: int) -> SimpleNamespace:

@@ -32,9 +32,9 @@ def draw_proposals(passes: NetworkPasses, num_proposals: int, seed: int) -> list
     """
     generator = Generator().manual_seed(seed)
     [plain] = passes.predict([passes.marks])
-    results, count = [passes.finish(plain, passes.marks)], num_proposals - 1
+    count = num_proposals - 1
     if count == 0:
-        return results
+        return [passes.finish(plain, passes.marks)]
     known = passes.know(plain, passes.marks)
     if known is None:
         raise ValueError("a regression model has no distributions to draw proposals from; use the engine 'flow'")
@@ -43,8 +43,8 @@ def draw_proposals(passes: NetworkPasses, num_proposals: int, seed: int) -> list
         for number, outputs in enumerate(passes.predict(marks)):
             known = passes.know(outputs, marks[number])
             marks[number] = marks[number].joined(more_hints(known, passes.labels, num_hints, generator))
-    outputs = passes.predict(marks)
-    return results + [passes.finish(*pair) for pair in zip(outputs, marks, strict=True)]
+    pairs = zip([plain, *passes.predict(marks)], [passes.marks, *marks], strict=True)
+    return [passes.finish(outputs, hints) for outputs, hints in pairs]
 
 
 def first_hints(plain: RegionDistributions, labels: np.ndarray, count: int, generator: Generator) -> list[MarkedPixels]:

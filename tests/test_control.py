@@ -15,6 +15,7 @@ from sketch_colorizer import (
     SketchColorizerImageProcessor,
 )
 from sketch_colorizer.color import ciede2000, rgb_to_lab
+from sketch_colorizer.color_notation import format_color
 from sketch_colorizer.regions import segment_regions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -33,7 +34,7 @@ def colors(result) -> np.ndarray:
 
 def difference(first, second) -> float:
     """Mean CIEDE2000 of two results."""
-    lab = (rgb_to_lab(torch.from_numpy(colors(one)).float() / 255, dim=-1) for one in (first, second))
+    lab = (rgb_to_lab(torch.from_numpy(colors(one).copy()).float() / 255, dim=-1) for one in (first, second))
     return float(ciede2000(*lab, dim=-1).mean())
 
 
@@ -98,7 +99,7 @@ def test_several_pictures_have_hints_of_their_own(pipeline, drawing):
     first, second = pipeline([drawing, drawing], hints=[None, hints])
     assert (colors(first) == colors(pipeline(drawing))).all()
     assert (colors(second) == colors(pipeline(drawing, hints=hints))).all()
-    with pytest.raises(ValueError, match="for several pictures must be a list .* of each: 2"):
+    with pytest.raises(ValueError, match=r"for several pictures must be a list .* of each: 2"):
         pipeline([drawing, drawing], hints=hints)
 
 
@@ -107,7 +108,7 @@ def test_only_the_palette_is_painted_and_all_of_it(embedded_pipeline, name):
     drawing = Image.open(EXAMPLES / f"{name}.png").convert("L")
     drawing.thumbnail((400, 400))
     painted = colors(embedded_pipeline(drawing, palette=PALETTE, working_size=128))
-    used = {"#%02x%02x%02x" % tuple(rgb) for rgb in np.unique(painted.reshape(-1, 3), axis=0)}
+    used = {format_color(rgb) for rgb in np.unique(painted.reshape(-1, 3), axis=0)}
     assert used - {"#ffffff"} == set(PALETTE)
 
 
@@ -153,7 +154,7 @@ def test_hints_and_palette_hold_in_every_proposal(pipeline):
     for result in pipeline(drawing, num_proposals=3, hints=[(30, 60, RED)], palette=PALETTE):
         painted = colors(result)
         assert tuple(painted[60, 30]) == RED
-        used = {"#%02x%02x%02x" % tuple(rgb) for rgb in np.unique(painted.reshape(-1, 3), axis=0)}
+        used = {format_color(rgb) for rgb in np.unique(painted.reshape(-1, 3), axis=0)}
         assert used <= {*PALETTE, "#ffffff", "#c0392b"}
 
 

@@ -50,8 +50,8 @@ def test_the_split_runs_along_ink_that_does_not_close(line_at):
     art = OPEN.copy()
     art[:56, line_at : line_at + 2] = 0
     settled = settle([(10, 20, RED, 0), (89, 20, BLUE, 0)], art, ONE)
-    assert (settled[:40, : line_at - 1] == RED).all()
-    assert (settled[:40, line_at + 3 :] == BLUE).all()
+    assert (settled[:30, : line_at - 1] == RED).all()
+    assert (settled[:30, line_at + 3 :] == BLUE).all()
 
 
 def test_the_split_follows_what_the_network_tells_apart():

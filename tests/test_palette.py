@@ -6,6 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from sketch_colorizer.color import rgb_to_lab
+from sketch_colorizer.color_notation import format_color
 from sketch_colorizer.palette import balance, color_scores, palette_scores, read_palette
 
 COLORS = ["#3b1f5b", "#8d5fd3", "#ffb3c6", "#ffe066", "#2ec4b6"]
@@ -20,7 +21,7 @@ def reference() -> Image.Image:
 
 
 def hexes(palette) -> list[str]:
-    return ["#%02x%02x%02x" % tuple(rgb) for rgb in palette.rgb]
+    return [format_color(rgb) for rgb in palette.rgb]
 
 
 def test_a_list_text_and_triples_are_the_same():

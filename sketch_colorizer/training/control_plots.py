@@ -52,7 +52,7 @@ def _hints(results: dict[str, Any]) -> Figure:
         for row, metric in enumerate(_CURVES):
             for user, entry in curves[group]["users"].items():
                 _curve(axes[row, column], user, [entry[f"{metric}.{count}"] for count in counts])
-        axes[0, column].set_title(f"{group} line art ({curves[group]['num_pictures']})", fontsize=11)
+        axes[0, column].set_title(f"{group} line art, n = {curves[group]['num_pictures']}", fontsize=11)
         axes[-1, column].set_xlabel("hints")
         axes[-1, column].set_xticks(range(len(counts)), counts)
     for row, (metric, label) in enumerate(_CURVES.items()):

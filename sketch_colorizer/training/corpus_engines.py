@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -127,7 +128,11 @@ def _run_on_ray(function: Callable[[Any], Any], tasks: list[Any], settings: Engi
     started_here = not ray.is_initialized()
     if started_here:
         local = {} if settings.address else {"num_cpus": settings.workers, "include_dashboard": False}
-        ray.init(address=settings.address, log_to_driver=False, logging_level="warning", **local)
+        try:
+            ray.init(address=settings.address, log_to_driver=False, logging_level="warning", **local)
+        except ConnectionError as error:
+            hint = "is it running? One that asks for a token wants RAY_AUTH_MODE=token, or the address auto"
+            raise ValueError(f"no connection to the Ray cluster {settings.address}: {error}; {hint}") from None
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what dies is told by WorkerDied
     context = ray.data.DataContext.get_current()
     before = context.enable_progress_bars, context.max_errored_blocks
@@ -136,7 +141,9 @@ def _run_on_ray(function: Callable[[Any], Any], tasks: list[Any], settings: Engi
         rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
         todo = ray.data.from_items(rows, override_num_blocks=min(len(rows), _RAY_BLOCKS))
         lost = set(range(len(rows)))
-        for row in todo.map(_RayTask(function), max_retries=_MAX_DEATHS - 1).iter_rows():
+        with warnings.catch_warnings(action="ignore"):  # of max_retries as of 2.64, which nothing else sets yet
+            done = todo.map(_RayTask(function), max_retries=_MAX_DEATHS - 1)
+        for row in done.iter_rows():
             result, error = pickle.loads(row["result"])
             if error is not None:
                 raise error

@@ -25,7 +25,9 @@ def write_experiments(
     """Write NAME.md and its plots; `sheet` says that NAME-examples.jpg lies beside them. Returns the page's path."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    figures = {"figures": _plot_systems(results), "differences": _plot_pairs(results)}
+    figures = {"figures": _plot_systems(results)}
+    if results["groups"]["all"]["pairs"]:
+        figures["differences"] = _plot_pairs(results)
     if results["temperatures"]:
         figures["temperatures"] = _plot_temperatures(results)
     for kind, figure in figures.items():

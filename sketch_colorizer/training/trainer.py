@@ -206,8 +206,9 @@ class Trainer:
         model = average.module.eval()
         pictures = [self.held_out[index] for index in range(min(NUM_HELD_OUT, len(self.held_out)))]
         losses, grid = [], []
-        for start in range(0, len(pictures), 16):
-            part = pictures[start : start + 16]
+        size = min(16, self.recipe.batch_size)  # what fits in training fits here
+        for start in range(0, len(pictures), size):
+            part = pictures[start : start + size]
             batch = {
                 key: torch.stack([picture[key] for picture in part]).to(self.accelerator.device) for key in part[0]
             }
