@@ -40,6 +40,7 @@ class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
     temperature: float
     paper_threshold: float | None
     guidance: float
+    calibration_temperature: float
     white_lightness: float
     white_chroma: float
 
@@ -58,6 +59,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         paper_threshold: where white paper has more than this probability the colour is exactly white, and everywhere
             else it is decoded from the other classes; None treats white as a class like any other.
         guidance: above 1, what sets a region apart from the rest of its picture decides its colour (`decode_classes`).
+        calibration_temperature: what the scores are divided by where they are shown as probabilities (uncertainty,
+            suggestions, proposals); measured by scripts/calibrate.py. The colours do not depend on it.
         white_lightness: a colour at least this light (L, 0..100) and with at most white_chroma becomes exactly white.
         white_chroma: see white_lightness.
     """
@@ -78,6 +81,7 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         temperature: float = 0.38,
         paper_threshold: float | None = paper_threshold,
         guidance: float = 1.0,
+        calibration_temperature: float = 1.0,
         white_lightness: float = 97.0,
         white_chroma: float = 3.0,
         **kwargs: Any,
@@ -96,6 +100,7 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         self.temperature = _check_temperature(temperature)
         self.paper_threshold = _check_paper_threshold(paper_threshold)
         self.guidance = _check_guidance(guidance)
+        self.calibration_temperature = _check_calibration(calibration_temperature)
         self.white_lightness = white_lightness
         self.white_chroma = white_chroma
 
@@ -223,6 +228,7 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
             paper_threshold=self.paper_threshold,
             guidance=_check_guidance(self.guidance if guidance is None else guidance),
             palette=None if palette is None else read_palette(palette),
+            calibration_temperature=self.calibration_temperature,
         )
 
     def _crop(self, values: Tensor, line_arts: list[np.ndarray], working_size: int | None) -> list[Tensor]:
@@ -332,6 +338,12 @@ def _check_guidance(guidance: float) -> float:
     if not 0 <= guidance <= 20:
         raise ValueError(f"guidance must be 0..20, got {guidance}")
     return guidance
+
+
+def _check_calibration(temperature: float) -> float:
+    if not 0.05 <= temperature <= 20:
+        raise ValueError(f"calibration_temperature must be 0.05..20, got {temperature}")
+    return temperature
 
 
 def _check_paper_threshold(paper_threshold: float | None) -> float | None:

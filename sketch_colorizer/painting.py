@@ -46,6 +46,7 @@ class Painter:
         bin_colors: (Q, 3) Lab, where the pages hold scores of classes; None where they hold colours.
         bin_weights: (Q,) see `decode_classes`, as are temperature, paper_threshold and guidance.
         palette: the colours to which everything that is painted is restricted; paper stays white.
+        calibration_temperature: see `RegionDistributions`; what is painted does not depend on it.
     """
 
     to_rgb: Callable[[Tensor], np.ndarray]
@@ -55,6 +56,7 @@ class Painter:
     paper_threshold: float | None
     guidance: float
     palette: Palette | None
+    calibration_temperature: float = 1.0
 
     def paint(self, page: Page, style: str) -> tuple[np.ndarray, RegionDistributions | None]:
         """The colours, uint8 (H, W, 3), in the style "flat" or "soft", and what the model knew of each region."""
@@ -87,7 +89,15 @@ class Painter:
         if page.marks is not None:
             settled[vote_by_region(page.marks, page.labels, page.line_art)[1]] = True
         palette = None if self.palette is None else (self.palette.rgb, decision.scores)
-        return RegionDistributions(page.line_art, decision.pooled, self.bin_colors, decision.colors, settled, palette)
+        return RegionDistributions(
+            page.line_art,
+            decision.pooled,
+            self.bin_colors,
+            decision.colors,
+            settled,
+            palette,
+            self.calibration_temperature,
+        )
 
     def _flat(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)
         """One colour for each region, its hint's where it has one."""

@@ -48,6 +48,7 @@ class RegionDistributions:
         region_colors: (N, 3) uint8, as painted.
         settled: (N,) bool, whether a hint of the user settles a region.
         palette: (P, 3) uint8 and (N, P) scores, where only these colours may be painted.
+        temperature: what the scores are divided by before they count as probabilities, so that these are calibrated.
     """
 
     line_art: np.ndarray
@@ -56,6 +57,7 @@ class RegionDistributions:
     region_colors: np.ndarray
     settled: np.ndarray
     palette: tuple[np.ndarray, Tensor] | None = None
+    temperature: float = 1.0
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -63,7 +65,7 @@ class RegionDistributions:
 
     @cached_property
     def probabilities(self) -> Tensor:  # (N, Q)
-        return self.scores.softmax(-1)
+        return (self.scores / self.temperature).softmax(-1)
 
     @cached_property
     def uncertainty(self) -> np.ndarray:

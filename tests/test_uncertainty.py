@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import draw
 
+from sketch_colorizer import ColorizationPipeline
 from sketch_colorizer.color import lab_to_rgb, rgb_to_lab
 from sketch_colorizer.regions import segment_regions
 from sketch_colorizer.uncertainty import RegionDistributions, merge_classes
@@ -99,3 +100,15 @@ def test_wrong_numbers_are_refused(n):
 def test_places_outside_are_refused(place):
     with pytest.raises(ValueError, match="outside the picture of 120x90 pixels"):
         known(rows(0.2, 0.2, 0.2, 0.2, 0.2)).suggest_colors(*place, 5)
+
+
+def test_calibration_changes_what_is_known_and_nothing_that_is_painted():
+    sharp = known(rows(0.9, 0.04, 0.03, 0.02, 0.01))
+    soft = RegionDistributions(ART, sharp.scores, BINS, sharp.region_colors, sharp.settled, temperature=2.0)
+    assert (soft.uncertainty > sharp.uncertainty).all()
+    assert soft.suggest_colors(45, 60, 5)[0].probability < sharp.suggest_colors(45, 60, 5)[0].probability
+    colorize = ColorizationPipeline.from_pretrained()
+    plain, drawing = colorize(draw(120, 90)), draw(120, 90)
+    colorize.processor.calibration_temperature = 3.0
+    assert np.array_equal(np.asarray(colorize(drawing).image), np.asarray(plain.image))
+    assert (colorize(drawing).uncertainty >= plain.uncertainty).all()
