@@ -1,6 +1,6 @@
 """Colours the example drawings with the embedded weights and puts them side by side: README's picture.
 
-python scripts/make_gallery.py [--model FOLDER] [--output docs/gallery.jpg] [NAME ...]
+python scripts/make_gallery.py [--model FOLDER] [--output docs/gallery.webp] [NAME ...]
 """
 
 import argparse
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from sketch_colorizer import ColorizationPipeline, save_picture
+from sketch_colorizer import ColorizationPipeline
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["cat", "portrait", "landscape", "reef", "stilllife", "kite", "room", "dragon"]
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--model", help="model folder [the embedded one]")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "gallery.jpg")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "gallery.webp")
     arguments = parser.parse_args()
     colorize = ColorizationPipeline.from_pretrained(arguments.model)
     results = [colorize(ROOT / "examples" / f"{name}.png") for name in arguments.names]
@@ -34,7 +34,7 @@ def main() -> None:
     for picture in strips:
         sheet.paste(picture, ((width - picture.width) // 2, top))
         top += picture.height + GAP
-    save_picture(sheet, arguments.output)
+    sheet.save(arguments.output, quality=78, method=6)
     print(f"wrote {arguments.output}")
 
 

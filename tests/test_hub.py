@@ -34,15 +34,24 @@ ROOT = Path(__file__).parents[1]
 HF = [sys.executable, "-m", "huggingface_hub.cli.hf"]
 CODE = {
     "color.py",
+    "color_notation.py",
+    "colorization_result.py",
     "compositing.py",
     "configuration_sketch_colorizer.py",
     "drawing.py",
+    "hint_spreading.py",
+    "hints.py",
     "image_processing_sketch_colorizer.py",
     "losses.py",
     "modeling_sketch_colorizer.py",
+    "painting.py",
+    "palette.py",
+    "picture_files.py",
     "quantizer.py",
     "regions.py",
+    "uncertainty.py",
     "unet.py",
+    "user_hints.py",
 }
 
 # What a process is told first: to report errors as text, and numbers that two processes can compare.

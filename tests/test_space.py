@@ -153,7 +153,7 @@ def test_no_file_of_the_server_is_read(url, path, meta):
 
 
 def test_a_palette_never_names_a_file(url, sent):
-    for palette in (str(ROOT / "docs" / "gallery.jpg"), [str(ROOT / "docs" / "gallery.jpg")]):
+    for palette in (str(ROOT / "docs" / "gallery.webp"), [str(ROOT / "docs" / "gallery.jpg")]):
         kind, text = call(url, "colorize", drawing=sent, palette=palette)
         assert kind == "error", text
 
