@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,6 +32,7 @@ from .picture_files import open_picture
 from .proposals import check_num_proposals, draw_proposals
 
 ENGINES = ("classes", "flow")  # the first is the default
+_LOADING = threading.RLock()  # the libraries create models on the meta device for all threads at once
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 _MODELS = {model.__name__: model for model in (SketchColorizerForClassification, SketchColorizerForRegression)}
 _WEIGHTS = "model.safetensors"
@@ -74,7 +76,7 @@ class ColorizationPipeline:
         device = _choose_device(device)
         hub = {"revision": revision or "main", "token": token, "local_files_only": local_files_only}
         name = str(EMBEDDED_WEIGHTS if model is None else model)
-        with _errors_in_one_line(name), _quiet_transformers():
+        with _LOADING, _errors_in_one_line(name), _quiet_transformers():
             _check_place(name)
             config, _ = SketchColorizerConfig.get_config_dict(name, **hub)
             model_class = _model_class(config)
@@ -165,7 +167,8 @@ class ColorizationPipeline:
         except ImportError as error:
             raise ValueError(f"the engine 'flow' needs {error.name}: {error}") from None
         try:
-            return FlowColorizerPipeline.beside(**self._flow_source).to(self.model.device)
+            with _LOADING, _quiet_transformers():
+                return FlowColorizerPipeline.beside(**self._flow_source).to(self.model.device)
         except FileNotFoundError:
             raise ValueError(
                 "this model comes without a flow-matching model (weights/flow); use the engine 'classes'"

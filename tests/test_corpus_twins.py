@@ -20,9 +20,12 @@ from sketch_colorizer.training.corpus_decisions import (
     decide,
 )
 from sketch_colorizer.training.corpus_fingerprints import (
+    CLOSE_RADIUS,
     FINGERPRINT_BYTES,
     MAX_DIFFERENCE,
+    MAX_OUTLIER,
     RADIUS,
+    are_twins,
     compare,
     find_twins,
     fingerprint,
@@ -90,7 +93,7 @@ def test_the_search_finds_exactly_what_comparing_all_with_all_finds(seed, number
     looks = (looks + generator.integers(-noise // 2, noise // 2 + 1, looks.shape)).clip(0, 255).astype(np.uint8)
     first, second = np.triu_indices(number, 1)
     distance, difference = compare(looks[first], looks[second])
-    near = (distance <= RADIUS) & (difference <= MAX_DIFFERENCE)
+    near = are_twins(distance, difference)
     expected = {frozenset(pair) for pair in zip(first[near].tolist(), second[near].tolist(), strict=True)}
     pairs = twins(looks, leaf=leaf)
     assert {frozenset(pair) for pair in pairs} == expected
@@ -175,3 +178,9 @@ def test_whole_sources_are_held_out():
 def test_impossible_splits_are_refused(wrong):
     with pytest.raises(ValueError, match="got"):
         SplitSettings(**wrong)
+
+
+def test_one_cell_may_differ_more_only_where_the_rest_is_close():
+    limits = [(CLOSE_RADIUS, MAX_OUTLIER), (RADIUS, MAX_DIFFERENCE), (RADIUS, MAX_OUTLIER), (CLOSE_RADIUS, 14.0)]
+    distance, difference = np.array(limits, np.float32).T
+    assert are_twins(distance, difference).tolist() == [True, True, False, False]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -243,3 +244,11 @@ def test_the_embedded_model_leaves_the_paper_white(embedded_pipeline):
     result = embedded_pipeline(draw(400, 300))
     assert result.image.size == (400, 300)
     assert len(np.unique(np.asarray(result.colors).reshape(-1, 3), axis=0)) > 1
+
+
+def test_pipelines_can_be_loaded_in_several_threads_at_once():
+    drawing = draw(96, 64)
+    expected = np.asarray(ColorizationPipeline.from_pretrained()(drawing).image)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: ColorizationPipeline.from_pretrained()(drawing).image, range(8)))
+    assert all(np.array_equal(np.asarray(image), expected) for image in found)

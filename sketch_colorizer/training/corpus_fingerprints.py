@@ -2,8 +2,9 @@
 
 A 64-bit hash of grey values cannot tell emoji apart that differ in a mouth or in colour, and loses flat pictures that
 were only recompressed. The fingerprint is the picture at 16 x 16 (lightness) and 8 x 8 (a and b) in Lab, 384 bytes.
-Two pictures are twins where, brightness and tint aside, no cell differs by more than `MAX_DIFFERENCE` and all of them
-by no more than `RADIUS` on average (root of the mean square, in Lab units).
+Two pictures are twins where, brightness and tint aside, all cells differ by no more than `RADIUS` on average (root of
+the mean square, in Lab units) and none by more than `MAX_DIFFERENCE`; a single cell may differ by more, up to
+`MAX_OUTLIER`, where the average is below `CLOSE_RADIUS`: reducing a picture to 256 colours can take one from a patch.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from scipy.fft import dctn
 
 FINGERPRINT_BYTES = 16 * 16 + 2 * 8 * 8
 RADIUS, MAX_DIFFERENCE = 2.5, 8.0
+CLOSE_RADIUS, MAX_OUTLIER = 2.0, 13.0
 _MEAN_WEIGHT = 0.5  # half of the difference in mean colour counts: scans and exports shift it
 _LEAF = 1000  # a group of so many is compared all with all
 _SAMPLE = 2000  # rows that decide where a group is parted
@@ -38,20 +40,23 @@ def fingerprint(picture: Image.Image) -> bytes:
     return b"".join(np.clip(part.round(), 0, 255).astype(np.uint8).tobytes() for part in parts)
 
 
-def find_twins(
-    fingerprints: np.ndarray, *, radius: float = RADIUS, max_difference: float = MAX_DIFFERENCE, leaf: int = _LEAF
-) -> Iterator[np.ndarray]:
+def find_twins(fingerprints: np.ndarray, *, leaf: int = _LEAF) -> Iterator[np.ndarray]:
     """All pairs of twins among fingerprints (N, 384) uint8, as arrays (P, 2) of rows, each pair once.
 
     Exact: pictures are parted along their lowest frequencies into groups that cannot hold twins of each other, which
     no pair escapes, because dropping frequencies only shortens distances; each pair that is left is compared in full.
     """
     coordinates = _coordinates(fingerprints)
-    for pairs in _near_pairs(coordinates, np.arange(len(coordinates)), None, radius, leaf):
+    for pairs in _near_pairs(coordinates, np.arange(len(coordinates)), None, RADIUS, leaf):
         for start in range(0, len(pairs), _BATCH):
             batch = pairs[start : start + _BATCH]
-            distance, difference = compare(fingerprints[batch[:, 0]], fingerprints[batch[:, 1]])
-            yield batch[(distance <= radius) & (difference <= max_difference)]
+            yield batch[are_twins(*compare(fingerprints[batch[:, 0]], fingerprints[batch[:, 1]]))]
+
+
+def are_twins(distance: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Which pairs are twins, (P,) bool, by what `compare` says of them."""
+    alike = (distance <= RADIUS) & (difference <= MAX_DIFFERENCE)
+    return alike | (distance <= CLOSE_RADIUS) & (difference <= MAX_OUTLIER)
 
 
 def _near_pairs(
