@@ -303,7 +303,7 @@ def test_a_dry_run_lists_everything_and_sends_nothing(published, hub):
         "model.safetensors",
         *CODE,
     }
-    assert re.search(r"14 files, [\d,]+ bytes, would go to http://127.0.0.1:\d+/user/never", output)
+    assert re.search(rf"{len(CODE) + 4} files, [\d,]+ bytes, would go to http://127.0.0.1:\d+/user/never", output)
     assert ("model", "user/never") not in hub.repositories
 
 
