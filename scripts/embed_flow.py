@@ -4,6 +4,7 @@ python scripts/embed_flow.py runs/flow-stage2/final
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,10 @@ def main() -> None:
     partial = WEIGHTS.with_name("flow.partial")
     shutil.rmtree(partial, ignore_errors=True)
     flow.save_pretrained(partial)
+    for config in (partial / "model_index.json", partial / "unet" / "config.json"):
+        settings = json.loads(config.read_text())
+        settings.pop("_name_or_path", None)  # where it was trained, which is nobody's business
+        config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
     if size > MAX_BYTES:
         raise SystemExit(f"error: {size} bytes are more than the {MAX_BYTES} that may be embedded")

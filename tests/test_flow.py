@@ -18,6 +18,7 @@ from sketch_colorizer.modeling_flow_colorizer import (
     pool_hints,
 )
 from sketch_colorizer.pipeline_flow_colorizer import FlowColorizerPipeline
+from sketch_colorizer.pipeline_sketch_colorizer import EMBEDDED_WEIGHTS
 from sketch_colorizer.regions import segment_regions
 
 NUM_STEPS = 260
@@ -281,3 +282,9 @@ def test_diffusers_is_imported_by_those_who_want_it_only():
         "else:\n    raise SystemExit('imported')\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_the_embedded_pipeline_is_small_and_tells_no_path_of_a_machine():
+    files = [file for file in (EMBEDDED_WEIGHTS / "flow").rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 5_000_000
+    assert all("_name_or_path" not in file.read_text() for file in files if file.suffix == ".json")
