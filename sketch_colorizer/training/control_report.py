@@ -6,6 +6,7 @@ from typing import Any
 from .hint_curves import GOAL_HINTS, GOAL_SHARE, SHARES, USERS
 from .obedience import FOREIGN, OBEYED, TAKEN
 from .proposal_scores import proposal_statistics
+from .summary import figure_text
 
 Entry = dict[str, float | None]
 RIVAL_NAME = "G'MIC"
@@ -122,10 +123,12 @@ def _obedience_sentences(obedience: dict[str, dict[str, Any]]) -> list[str]:
 def _calibration_sentence(calibration: dict[str, Any]) -> str:
     before, after = (calibration[name]["ece"] for name in ("raw", "calibrated"))
     if calibration["temperature"] == 1:
-        return f"Probabilities are as the network says them (temperature 1): calibration error {_figure(before, 3)}."
+        return (
+            f"Probabilities are as the network says them (temperature 1): calibration error {figure_text(before, 3)}."
+        )
     return (
-        f"Calibration error {_figure(before, 3)} as the network says it, {_figure(after, 3)} with the temperature "
-        f"{calibration['temperature']:g}, which was fitted on held-out training pictures."
+        f"Calibration error {figure_text(before, 3)} as the network says it, {figure_text(after, 3)} with the "
+        f"temperature {calibration['temperature']:g}, which was fitted on held-out training pictures."
     )
 
 
@@ -136,7 +139,7 @@ def curve_rows(entry: dict[str, Any], results: dict[str, Any]) -> list[list[str]
     columns = {"ciede2000": "dE00 {} ↓", "flats": "dE00 of flats {} ↓", "psnr": "PSNR {} ↑"}
     rows = [["hints", *(title.format(names[user]) for title in columns.values() for user in users)]]
     for count in results["counts"]:
-        cells = [_figure(users[u][f"{m}.{count}"], 2) for m in columns for u in users]
+        cells = [figure_text(users[u][f"{m}.{count}"], 2) for m in columns for u in users]
         rows.append([str(count), *cells])
     return rows
 
@@ -146,8 +149,8 @@ def obedience_rows(obedience: dict[str, dict[str, Any]]) -> list[list[str]]:
     rows = [["hints", f"within {OBEYED:g} ↑", "exact ↑", "mean dE00 ↓", "max dE00 ↓", "region reached ↑", "leak ↓"]]
     for name, entry in obedience.items():
         shown = "1, foreign colour" if name == "probe" else name
-        cells = [_percent(entry["within"]), _percent(entry["exact"]), _figure(entry["difference"], 2)]
-        cells += [_figure(entry["largest"], 1), _percent(entry.get("reach")), _percent(entry.get("leak_rate"))]
+        cells = [_percent(entry["within"]), _percent(entry["exact"]), figure_text(entry["difference"], 2)]
+        cells += [figure_text(entry["largest"], 1), _percent(entry.get("reach")), _percent(entry.get("leak_rate"))]
         rows.append([shown, *cells])
     return rows
 
@@ -171,7 +174,7 @@ def _proposal_parts(proposals: dict[str, Any]) -> list[str]:
         entries = [entry[name] for entry in proposals["engines"].values()]
         if "differences" in proposals:
             entries.append(proposals["differences"][name])
-        rows.append([statistic.label + arrows[statistic.better], *(_figure(entry, 2) for entry in entries)])
+        rows.append([statistic.label + arrows[statistic.better], *(figure_text(entry, 2) for entry in entries)])
     text = (
         "The first proposal of `classes` is the plain answer, that of `flow` a draw like the others; chroma, "
         "unevenness and the mean are of the others. Time is wall clock on one thread, other pictures running beside."
@@ -185,7 +188,7 @@ def _calibration_text(calibration: dict[str, Any]) -> str:
         shown["calibrated"] = f"temperature {calibration['temperature']:g}"
     rows = [["", *shown.values()]]
     for name, label in (("ece", "calibration error ↓"), ("nll", "NLL (nats) ↓")):
-        rows.append([label, *(_figure(calibration[which][name], 3) for which in shown)])
+        rows.append([label, *(figure_text(calibration[which][name], 3) for which in shown)])
     text = (
         "The distribution of a pixel is that of its region, as uncertainty and colour suggestions show it; judged on "
         "all paper pixels."
@@ -196,17 +199,7 @@ def _calibration_text(calibration: dict[str, Any]) -> str:
 def _strokes(entry: Entry, counts: Sequence[int]) -> str:
     if entry["value"] is None:
         return f"more than {max(counts)}"
-    return _figure(entry, 1)
-
-
-def _figure(entry: Entry | None, digits: int) -> str:
-    """A figure and its interval as text, a dash where there is none."""
-    if not entry or entry["value"] is None:
-        return "–"
-    text = f"{entry['value']:.{digits}f}"
-    if entry.get("low") is None or entry["low"] == entry["high"]:
-        return text
-    return f"{text} ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
+    return figure_text(entry, 1)
 
 
 def _percent(entry: Entry | None) -> str:

@@ -13,6 +13,7 @@ from .examples import GROUPS
 from .plots import draw_plots
 from .scoring import HEADLINE_VIEW, STATISTICS
 from .sheets import draw_sheets
+from .summary import figure_text
 
 HEADLINE = [  # what stands in the first table: (view, metric)
     *((HEADLINE_VIEW, metric) for metric in ("ciede2000", "auc", "auc_balanced", "chroma_ratio", "colorfulness_ratio")),
@@ -78,7 +79,7 @@ def headline_rows(
     figure: Callable[[dict | None, int], str] | None = None,
 ) -> list[list[str]]:
     """The headline table of one group as text: a header, then a row for each system, figures with their intervals."""
-    figure, labels = figure or _figure, labels or {}
+    figure, labels = figure or figure_text, labels or {}
     chosen = [(view, metric) for view, metric in HEADLINE if _anyone_has(results, group, view, metric)]
     rows = [["system", *(f"{labels.get(m, STATISTICS[v][m].label)} {_arrow(v, m)}" for v, m in chosen)]]
     for name, entry in results["systems"].items():
@@ -98,7 +99,7 @@ def comparison_lines(results: dict[str, Any], group: str = "all") -> list[str]:
         lines.append(f"{results['model']} against {name} ({group}, paired): " + "; ".join(parts))
     if against := results.get("real_against_redrawn"):
         ratio = against[HEADLINE_VIEW]["ciede2000"]["ratio"]
-        lines.append(f"real line art against extracted lines of the same pictures: CIEDE2000 x {_figure(ratio, 3)}")
+        lines.append(f"real line art against extracted lines of the same pictures: CIEDE2000 x {figure_text(ratio, 3)}")
     return lines
 
 
@@ -174,19 +175,9 @@ def _detail_rows(results: dict[str, Any], group: str, view: str) -> list[list[st
         if any(isinstance(entry, dict) for entry in entries):
             label = STATISTICS[view][metric].label if metric in STATISTICS[view] else metric.replace("_", " ")
             rows.append(
-                [f"{label} {_arrow(view, metric)}", *(_figure(entry, _DIGITS.get(metric, 3)) for entry in entries)]
+                [f"{label} {_arrow(view, metric)}", *(figure_text(entry, _DIGITS.get(metric, 3)) for entry in entries)]
             )
     return [["metric", *systems], *rows] if rows else []
-
-
-def _figure(entry: dict[str, float | None] | None, digits: int) -> str:
-    """A figure and its interval as text, a dash where there is none."""
-    if not entry or entry["value"] is None:
-        return "–"
-    text = f"{entry['value']:.{digits}f}"
-    if entry.get("low") is None or entry["low"] == entry["high"]:
-        return text
-    return f"{text} ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
 
 
 def _short_figure(entry: dict[str, float | None] | None, digits: int) -> str:
@@ -202,7 +193,7 @@ def _verdict(difference: dict[str, float | None], metric: str) -> str:
     if difference["value"] is None or difference["low"] is None:
         return "–"
     sign = "+" if difference["value"] >= 0 else ""
-    text = sign + _figure(difference, _DIGITS.get(metric, 3))
+    text = sign + figure_text(difference, _DIGITS.get(metric, 3))
     better = STATISTICS[HEADLINE_VIEW][metric].better
     if better == "one":
         return text

@@ -94,3 +94,13 @@ def storable(entry: Any) -> Any:
     if isinstance(entry, float):
         return float(f"{entry:.6g}") if math.isfinite(entry) else None
     return entry
+
+
+def figure_text(entry: dict[str, float | None] | None, digits: int) -> str:
+    """A figure and its interval as text, a dash where there is none."""
+    if not entry or entry["value"] is None:
+        return "–"
+    text = f"{entry['value']:.{digits}f}"
+    if entry.get("low") is None or entry["low"] == entry["high"]:
+        return text
+    return f"{text} ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
