@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .color import lab_to_rgb
 from .compositing import enlarge_colors
+from .hint_evidence import hint_odds, hint_odds_of_cells
 from .hint_spreading import blend_hints, paint_marks, settle_regions
 from .palette import MIXTURE, Palette, balance, color_scores, palette_scores
 from .quantizer import decode_classes
@@ -29,7 +30,7 @@ class Page(NamedTuple):
 
 
 class _Decision(NamedTuple):
-    """What is decided for each region, hints aside."""
+    """What is decided for each region that has no hint of its own."""
 
     pooled: Tensor  # (N, Q) scores, or (N, 3) Lab
     colors: np.ndarray  # (N, 3) uint8
@@ -73,7 +74,11 @@ class Painter:
     def _decide(self, page: Page) -> _Decision:
         pooled = pool_by_region(page.grid, page.labels, page.line_art)
         areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
-        colors = self.to_rgb(self._decode(pooled, areas=areas))
+        odds = None
+        if page.marks is not None and self.bin_colors is not None:
+            odds = hint_odds(page.marks, page.labels, self.bin_colors)
+        colors = self.to_rgb(self._decode(pooled, odds, areas=areas))
+        pooled = pooled if odds is None else pooled + odds.log()
         if self.palette is None:
             return _Decision(pooled, colors)
         painted = (colors < 255).any(-1)
@@ -108,9 +113,12 @@ class Painter:
 
     def _soft(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)
         """The colour of each cell of the coarse grid, enlarged along the lines and drawn towards the hints."""
-        values = page.grid.movedim(0, -1)
-        cells = self.to_rgb(self._decode(values))
+        values, odds = page.grid.movedim(0, -1), None
+        if page.marks is not None and self.bin_colors is not None:
+            odds = hint_odds_of_cells(page.marks, values.shape[:2], self.bin_colors)
+        cells = self.to_rgb(self._decode(values, odds))
         if self.palette is not None:
+            values = values if odds is None else values + odds.log()
             painted = (cells < 255).any(-1)
             scores = self._palette_scores(values[torch.from_numpy(painted)]) + decision.bonus
             mixture = (scores / MIXTURE).softmax(-1) @ self.palette.lab
@@ -120,17 +128,18 @@ class Painter:
             blend_hints(colors, page.labels, page.marks, page.line_art, _guide(page))
         return colors
 
-    def _decode(self, values: Tensor, *, areas: Tensor | None = None) -> Tensor:
+    def _decode(self, values: Tensor, odds: Tensor | None, *, areas: Tensor | None = None) -> Tensor:
         """Scores (.., Q), or Lab (.., 3) -> Lab (.., 3).
 
-        A region's mean score serves: it differs from the mean log-probability by a number that no softmax sees.
+        A region's mean score serves: it differs from the mean log-probability by a number that no softmax sees. The
+        hints' odds weight colours; what is paper is the network's to say.
         """
         if self.bin_colors is None:
             return values
         return decode_classes(
             values,
             self.bin_colors,
-            self.bin_weights,
+            self.bin_weights if odds is None else self.bin_weights * odds,
             temperature=self.temperature,
             paper_threshold=self.paper_threshold,
             guidance=self.guidance,

@@ -20,6 +20,7 @@ FLOORS = {
     "compositing": 1,
     "configuration_sketch_colorizer": 0,
     "drawing": 1,
+    "hint_evidence": 1,
     "hint_spreading": 1,
     "hints": 1,
     "image_processing_sketch_colorizer": 2,

@@ -39,6 +39,7 @@ CODE = {
     "compositing.py",
     "configuration_sketch_colorizer.py",
     "drawing.py",
+    "hint_evidence.py",
     "hint_spreading.py",
     "hints.py",
     "image_processing_sketch_colorizer.py",
