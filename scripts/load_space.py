@@ -12,16 +12,14 @@ import json
 import os
 import platform
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import httpx
 import psutil
+from space_process import running_space
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- load:start -->", "<!-- load:end -->"
@@ -35,36 +33,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "space_load.json")
     arguments = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = "from sketch_colorizer.cli import main; main()"
-    command = [sys.executable, "-c", program, "demo", "--no-browser", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_up(url, server)
-        figures = measure(url, psutil.Process(server.pid), clients=arguments.clients, seconds=arguments.seconds)
-    finally:
-        server.terminate()
-        server.wait(30)
+    with running_space() as (url, process):
+        figures = measure(url, psutil.Process(process), clients=arguments.clients, seconds=arguments.seconds)
     arguments.output.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.output.parent == ROOT / "docs":
         page = ROOT / "docs" / "SPACE.md"
         page.write_text(with_figures(page.read_text(), figures))
     print(sentence(figures))
-
-
-def wait_until_up(url: str, server: subprocess.Popen) -> None:
-    """Wait for the first answer; ends where the server does."""
-    while server.poll() is None:
-        try:
-            httpx.get(url, timeout=5)
-        except httpx.HTTPError:
-            time.sleep(0.5)
-        else:
-            return
-    raise SystemExit("the server ended before it answered")
 
 
 def measure(url: str, server: psutil.Process, *, clients: int, seconds: float) -> dict:

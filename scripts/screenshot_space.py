@@ -7,17 +7,13 @@ python scripts/screenshot_space.py --url http://127.0.0.1:7860
 import argparse
 import io
 import shutil
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
-import httpx
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from space_process import running_space
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 150_000
@@ -33,7 +29,8 @@ def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         sys.exit("there is no Chromium on this machine (apt-get install chromium)")
-    with address(arguments.url) as url, sync_playwright() as driver:
+    space = nullcontext((arguments.url, 0)) if arguments.url else running_space()
+    with space as (url, _), sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=list(SWITCHES))
         desk = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
         save(paint_and_compare(desk, url), arguments.output / "space-desktop.jpg")
@@ -42,31 +39,6 @@ def main() -> None:
         ).new_page()
         save(ask_on_a_phone(phone, url), arguments.output / "space-phone.jpg")
         browser.close()
-
-
-@contextmanager
-def address(url: str | None) -> Iterator[str]:
-    """Of the server, which is started where there is none."""
-    if url:
-        yield url
-        return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = "from sketch_colorizer.cli import main; main()"
-    command = [sys.executable, "-c", program, "demo", "--no-browser", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        while server.poll() is None:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}", timeout=5)
-                break
-            except httpx.HTTPError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def start(page: Page, url: str, example: str) -> None:

@@ -1,7 +1,6 @@
 """Building a corpus: sources to drafts, one pass over all of them, and shards that `load_dataset` opens as they are."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from .corpus_atomic import replacing, sweep, write_json
 from .corpus_card import PLOT_FILE, render_card
@@ -112,11 +112,12 @@ def _locked_work_folder(folder: Path) -> Iterator[Path]:
         raise ValueError(f"{folder} holds other files; name a new or empty folder, or that of an earlier corpus")
     work = folder / WORK_FOLDER
     work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another build is at work in {folder}; wait for it, or stop it") from None
+    lock = FileLock(work / "lock", timeout=0)
+    try:
+        held = lock.acquire()
+    except Timeout:
+        raise ValueError(f"another build is at work in {folder}; wait for it, or stop it") from None
+    with held:
         sweep(work)
         yield work
 

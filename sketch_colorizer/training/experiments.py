@@ -4,7 +4,6 @@ A run is one system with one seed, in a folder of its own. One that is done says
 one that was killed goes on from its last checkpoint.
 """
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..pipeline_sketch_colorizer import ColorizationPipeline
@@ -190,9 +190,10 @@ def _write(path: Path, entry: Any) -> None:
 def _only_worker(folder: Path) -> Iterator[None]:
     """No second process works in this folder meanwhile; the lock ends with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process works in {folder}; let it end, or end it, and start again") from None
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        held = lock.acquire()
+    except Timeout:
+        raise ValueError(f"another process works in {folder}; let it end, or end it, and start again") from None
+    with held:
         yield
