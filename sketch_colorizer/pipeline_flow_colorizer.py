@@ -1,7 +1,8 @@
 """Several different colourings of one drawing: a diffusers pipeline around the flow-matching model."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from .modeling_flow_colorizer import NO_DRAWING, NUM_TIMESTEPS, FlowColorizerMod
 
 try:
     from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-    from diffusers.utils import BaseOutput
+    from diffusers.utils import BaseOutput, logging
 except ImportError as error:
     raise ImportError(
         "the flow-matching model needs diffusers: pip install 'sketch-colorizer[flow]'", name=error.name
@@ -68,8 +69,9 @@ class FlowColorizerPipeline(DiffusionPipeline):
             place = place / "flow"
         if model is None or place.is_dir():
             _check_index(place, str(place))
-            return cls.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
-        return cls.from_pretrained(str(model), dtype=torch.float32, use_safetensors=True, **hub)
+            model, hub = place, {}
+        with _without_progress():
+            return cls.from_pretrained(str(model), dtype=torch.float32, use_safetensors=True, **hub)
 
     @classmethod
     def download(cls, pretrained_model_name: str | os.PathLike, **settings: Any) -> str:
@@ -133,6 +135,18 @@ class FlowColorizerPipeline(DiffusionPipeline):
                 velocity = torch.where(hinted, (sample - self.unet.encode(wanted)) / sigma, velocity)
             sample = self.scheduler.step(velocity, timestep, sample, return_dict=False)[0]
         return sample
+
+
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """No bar over the loading of two small parts."""
+    shows_progress = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shows_progress:
+            logging.enable_progress_bar()
 
 
 def _check_index(folder: Path, name: str) -> None:
