@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of a finished classification model")
     parser.add_argument("--rebalancing", type=float, default=0.2, help="of the decoding; 1 is none")
-    parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--temperature", type=float, default=0.55)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--paper-threshold", type=float, default=0.5)
     parser.add_argument("--working-size", type=int, default=256)

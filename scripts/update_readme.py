@@ -23,7 +23,11 @@ METRICS = {  # metric -> heading, digits
     "colorfulness_ratio": ("colourfulness ratio → 1", 2),
     "histogram_distance": ("histogram distance ↓", 2),
 }
-SYSTEMS = {"white": "leave it white", "mean": "one mean colour"}
+SYSTEMS = {
+    "careful": "the same, `--temperature 1 --guidance 3`",
+    "white": "leave it white",
+    "mean": "one mean colour",
+}
 CASES = {
     "512x512": "a drawing of 512x512, from file to written PNG",
     "3840x2160": "the same, 3840x2160",

@@ -233,6 +233,15 @@ def test_an_earlier_evaluation_stands_in_for_running_the_model_again(corpus, fol
         assert back == pytest.approx(mirrored, abs=1e-3, rel=1e-4), metric
 
 
+def test_of_an_earlier_evaluation_the_system_of_the_given_name_counts(corpus, folders, saved, evaluated):
+    again = ev.evaluate(folders["regressor"], data=corpus, compare=[f"then={saved}"], samples=100)
+    named = ev.evaluate(f"now={folders['regressor']}", data=corpus, compare=[f"regressor={saved}"], samples=100).results
+    assert again.results["facts"]["then"] == evaluated.results["facts"][evaluated.results["model"]]
+    assert named["facts"]["regressor"] == evaluated.results["facts"]["regressor"]
+    figures = named["comparisons"]["regressor"]["groups"]["all"][HEADLINE_VIEW]["ciede2000"]["difference"]
+    assert figures["value"] == pytest.approx(0, abs=1e-4)  # the same model, then and now
+
+
 def test_an_earlier_evaluation_of_other_pictures_is_refused(corpus, folders, saved):
     with pytest.raises(ValueError, match="measured on other pictures"):
         ev.evaluate(folders["regressor"], data=corpus, compare=[str(saved)], limit=2)

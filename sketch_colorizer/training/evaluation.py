@@ -78,8 +78,8 @@ def evaluate(
     Args:
         data: a corpus folder (Parquet shards) or a data set on the Hub.
         limit: evaluate only this many pictures, chosen by a hash of their paths.
-        compare: models to run beside it, or output folders of earlier evaluations of the same pictures; each may be
-            written NAME=PATH, as may `model`.
+        compare: models to run beside it, or output folders of earlier evaluations of the same pictures, of which
+            the system NAME counts, or else their model; each may be written NAME=PATH, as may `model`.
         style, temperature, guidance, working_size: as the pipeline takes them; None is as each model's processor says.
         samples, seed: of the bootstrap over pictures.
         num_sheet_pictures: pictures of each group that are kept for the sheets.
@@ -99,7 +99,7 @@ def evaluate(
     earlier = {name: source for name, source in sources.items() if source and (Path(source) / SCORES_FILE).is_file()}
     if next(iter(sources)) in earlier:
         raise ValueError(f"{model} is an earlier evaluation, not a model; name it with compare")
-    past = {name: read_earlier(source, identity) for name, source in earlier.items()}
+    past = {name: read_earlier(source, identity, name) for name, source in earlier.items()}
 
     settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
     models = [
@@ -158,8 +158,13 @@ def named_sources(sources: Sequence[str | None]) -> dict[str, str | None]:
     return named
 
 
-def read_earlier(directory: str | Path, identity: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """The scores by example, and the facts, of the model that an earlier evaluation of the same pictures was about."""
+def read_earlier(
+    directory: str | Path, identity: str, name: str | None = None
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The scores by example, and the facts, of one system of an earlier evaluation of the same pictures.
+
+    It is the one of this name, or else the model that the evaluation was about.
+    """
     results = json.loads((Path(directory) / RESULTS_FILE).read_text())
     if results.get("schema") != SCHEMA:
         raise ValueError(
@@ -170,11 +175,12 @@ def read_earlier(directory: str | Path, identity: str) -> tuple[dict[str, dict[s
             f"{directory} was measured on other pictures ({results['data']['num_pictures']} of split "
             f"{results['data']['split']!r}); evaluate both on the same data, split and limit"
         )
-    rows = pq.read_table(Path(directory) / SCORES_FILE, filters=[("system", "==", results["model"])]).to_pylist()
+    system = name if name in results["facts"] else results["model"]
+    rows = pq.read_table(Path(directory) / SCORES_FILE, filters=[("system", "==", system)]).to_pylist()
     scores = {
         row["key"]: {k: v for k, v in row.items() if v is not None and k not in ("system", "key")} for row in rows
     }
-    return scores, results["facts"][results["model"]]
+    return scores, results["facts"][system]
 
 
 def run_systems(
