@@ -24,7 +24,7 @@ METRICS = {  # metric -> heading, digits
     "histogram_distance": ("histogram distance ↓", 2),
 }
 SYSTEMS = {
-    "careful": "the same, `--temperature 1 --guidance 3`",
+    "careful": "this model, `--temperature 1 --guidance 3`",
     "white": "leave it white",
     "mean": "one mean colour",
 }
