@@ -100,6 +100,14 @@ def test_the_snippet_of_the_documentation_runs(url, monkeypatch):
     assert largest_area(found["in_those_colors"]) in found["colors"]
 
 
+def test_the_snippet_of_the_first_page_runs(url, monkeypatch):
+    [snippet] = re.findall(r"```python\n(from gradio_client.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    found: dict = {}
+    exec(snippet.replace("http://127.0.0.1:7860", url), found)
+    assert Image.open(found["picture"]).size == Image.open("examples/cat.png").size
+
+
 def largest_area(file: str) -> str:
     pixels = np.asarray(Image.open(file)).reshape(-1, 3)
     colors, counts = np.unique(pixels[(pixels.max(1) > 40) & (pixels.min(1) < 250)], axis=0, return_counts=True)
@@ -108,7 +116,7 @@ def largest_area(file: str) -> str:
 
 def test_documented_endpoints_are_those_there_are(url):
     names = {name.strip("/") for name in httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"]}
-    for page in (ROOT / "docs" / "SPACE.md", SPACE / "README.md"):
+    for page in (ROOT / "docs" / "SPACE.md", ROOT / "README.md", SPACE / "README.md"):
         text = page.read_text()
         assert all(f"`/{name}`" in text for name in names), page
     info = httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"]
