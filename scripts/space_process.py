@@ -28,7 +28,10 @@ def running_space() -> Iterator[tuple[str, int]]:
         yield url, server.pid
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def _wait_until_up(url: str, server: subprocess.Popen) -> None:

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from .color import rgb_to_lab
+from .quantizer import is_paper
 from .user_hints import MarkedPixels
 
 MAX_COLORS = 64  # the most painted ones
+MANY = 20  # more colours than these say no more about the rest
 GRID = 128  # cells along the drawing's longest side on which distances are measured
 RANGE = 0.3  # of the drawing's diagonal, over which a hint's influence falls to 1/e
 SPREAD = 10.0  # Lab distance over which a class has a hint's colour
@@ -24,32 +26,54 @@ def hint_odds(marks: MarkedPixels, labels: np.ndarray, bin_colors: Tensor) -> Te
     colours has hardly an eleventh. A region is as far away as its nearest cell.
     """
     height, width = labels.shape
-    step = max(1, -(-max(height, width) // GRID))
-    cells = labels[step // 2 :: step, step // 2 :: step] if min(height, width) > step // 2 else labels[:1, :1]
-    colors, nearness = _nearness(marks, cells.shape, step)
+    step = max(height, width) / GRID if max(height, width) > GRID else 1.0
+    shape = max(1, round(height / step)), max(1, round(width / step))
+    cells = labels[_centres(shape[0], height)][:, _centres(shape[1], width)]
+    colors, nearness = _nearness(marks, shape)
+    flat = nearness.reshape(len(colors), -1)
     order = np.argsort(cells, axis=None, kind="stable")
     regions, first = np.unique(cells.ravel()[order], return_index=True)
-    by_region = np.zeros((len(colors), int(labels.max()) + 1), np.float32)  # 0 where a region is between the cells
-    by_region[:, regions] = np.maximum.reduceat(nearness.reshape(len(colors), -1)[:, order], first, axis=1)
+    by_region = np.empty((len(colors), int(labels.max()) + 1), np.float32)
+    by_region[:, regions] = np.maximum.reduceat(flat[:, order], first, axis=1)
+    between = np.setdiff1d(np.arange(by_region.shape[1]), regions)  # specks that no cell's centre meets
+    if len(between):
+        numbers, pixels = np.unique(labels, return_index=True)
+        y, x = np.divmod(pixels[np.isin(numbers, between)], width)
+        by_region[:, between] = nearness[:, y * shape[0] // height, x * shape[1] // width]
     return _odds(torch.from_numpy(by_region.T.copy()), colors, bin_colors)
+
+
+def _centres(cells: int, pixels: int) -> np.ndarray:
+    """The pixel in the middle of each cell along a side."""
+    return (2 * np.arange(cells) + 1) * pixels // (2 * cells)
 
 
 def hint_odds_of_cells(marks: MarkedPixels, shape: tuple[int, int], bin_colors: Tensor) -> Tensor:
     """The same for the cells of a coarse grid over the drawing: (h, w, Q)."""
-    step = max(marks.shape[0] / shape[0], marks.shape[1] / shape[1])
-    colors, nearness = _nearness(marks, shape, step)
+    colors, nearness = _nearness(marks, shape)
     return _odds(torch.from_numpy(nearness).movedim(0, -1), colors, bin_colors)
 
 
-def _nearness(marks: MarkedPixels, shape: tuple[int, int], step: float) -> tuple[Tensor, np.ndarray]:
+def weigh(scores: Tensor, odds: Tensor, bin_colors: Tensor) -> Tensor:
+    """Scores (.., Q) -> log-probabilities with the odds; how likely paper is does not change, as in what is painted."""
+    before = scores.log_softmax(-1)
+    after, paper = before + odds.log(), is_paper(bin_colors)
+    painted = [part.masked_fill(paper, -torch.inf).logsumexp(-1, keepdim=True) for part in (before, after)]
+    return torch.where(paper, before, after + (painted[0] - painted[1]))
+
+
+def _nearness(marks: MarkedPixels, shape: tuple[int, int]) -> tuple[Tensor, np.ndarray]:
     """The colours (C, 3) Lab, and how near each cell of a grid is to each: (C, h, w), 1 on the marks themselves."""
     colors, color = _distinct_colors(marks.colors)
     y, x = np.divmod(marks.index, marks.shape[1])
-    cell = y * shape[0] // marks.shape[0], x * shape[1] // marks.shape[1]
+    cell = y * shape[0] // marks.shape[0] * shape[1] + x * shape[1] // marks.shape[1]
+    marked = np.zeros((len(colors), shape[0] * shape[1]), bool)
+    kept = color >= 0
+    marked[color[kept], cell[kept]] = True
+    step = max(marks.shape[0] / shape[0], marks.shape[1] / shape[1])
     nearness = np.empty((len(colors), *shape), np.float32)
     for number in range(len(colors)):
-        unmarked = np.ones(shape, np.uint8)
-        unmarked[cell[0][color == number], cell[1][color == number]] = 0
+        unmarked = (~marked[number]).astype(np.uint8).reshape(shape)
         distance = cv2.distanceTransform(unmarked, cv2.DIST_L2, cv2.DIST_MASK_5) * step
         nearness[number] = np.exp(-distance / (RANGE * np.hypot(*marks.shape)))
     return colors, nearness
@@ -58,18 +82,18 @@ def _nearness(marks: MarkedPixels, shape: tuple[int, int], step: float) -> tuple
 def _distinct_colors(colors: np.ndarray) -> tuple[Tensor, np.ndarray]:
     """Colours uint8 (M, 3) -> those that differ, the most painted first, (C, 3) Lab, and the number of each pixel's.
 
-    A pixel whose colour is none of the `MAX_COLORS` that are kept has the number -1.
+    A pixel has the number -1 where its colour is like none of the `MAX_COLORS` that are kept.
     """
-    packed, which, counts = np.unique(
-        colors.astype(np.int64) @ (1 << 16, 1 << 8, 1), return_inverse=True, return_counts=True
-    )
+    numbers = colors @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    packed, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     rgb = torch.from_numpy(np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], 1))
-    lab, number, kept = rgb_to_lab(rgb.float() / 255, dim=-1), np.full(len(packed), -1), []
+    lab, number, kept = rgb_to_lab(rgb.float() / 255, dim=-1), np.full(len(packed), -1, np.int8), []
     for one in np.argsort(-counts, kind="stable"):
-        if number[one] < 0 and len(kept) < MAX_COLORS:
-            alike = ((lab - lab[one]).norm(dim=-1) < SAME).numpy()
-            number[alike & (number < 0)] = len(kept)
+        if number[one] < 0:
+            number[((lab - lab[one]).norm(dim=-1) < SAME).numpy() & (number < 0)] = len(kept)
             kept.append(one)
+        if len(kept) == MAX_COLORS:
+            break
     return lab[kept], number[which]
 
 
@@ -79,4 +103,4 @@ def _odds(nearness: Tensor, colors: Tensor, bin_colors: Tensor) -> Tensor:
     strongest = nearness.new_zeros(*nearness.shape[:-1], len(bin_colors))
     for share, alike in zip(nearness.unbind(-1), kernel.unbind(-1), strict=True):
         torch.maximum(strongest, share[..., None] * alike, out=strongest)
-    return 1 + strongest * len(colors) ** 2 / NOVELTY
+    return 1 + strongest * min(len(colors), MANY) ** 2 / NOVELTY

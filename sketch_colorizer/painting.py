@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .color import lab_to_rgb
 from .compositing import enlarge_colors
-from .hint_evidence import hint_odds, hint_odds_of_cells
+from .hint_evidence import hint_odds, hint_odds_of_cells, weigh
 from .hint_spreading import blend_hints, paint_marks, settle_regions
 from .palette import MIXTURE, Palette, balance, color_scores, palette_scores
 from .quantizer import decode_classes
@@ -78,7 +78,7 @@ class Painter:
         if page.marks is not None and self.bin_colors is not None:
             odds = hint_odds(page.marks, page.labels, self.bin_colors)
         colors = self.to_rgb(self._decode(pooled, odds, areas=areas))
-        pooled = pooled if odds is None else pooled + odds.log()
+        pooled = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
         if self.palette is None:
             return _Decision(pooled, colors)
         painted = (colors < 255).any(-1)
@@ -118,7 +118,7 @@ class Painter:
             odds = hint_odds_of_cells(page.marks, values.shape[:2], self.bin_colors)
         cells = self.to_rgb(self._decode(values, odds))
         if self.palette is not None:
-            values = values if odds is None else values + odds.log()
+            values = values if odds is None else weigh(values, odds, self.bin_colors)
             painted = (cells < 255).any(-1)
             scores = self._palette_scores(values[torch.from_numpy(painted)]) + decision.bonus
             mixture = (scores / MIXTURE).softmax(-1) @ self.palette.lab

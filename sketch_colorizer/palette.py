@@ -15,7 +15,7 @@ from torch import Tensor
 from .color import rgb_to_lab
 from .color_notation import parse_color
 from .picture_files import READABLE_SUFFIXES, open_picture
-from .quantizer import PAPER_DISTANCE, WHITE_LAB
+from .quantizer import PAPER_DISTANCE, WHITE_LAB, is_paper
 
 MAX_COLORS = 256
 MAX_DOMINANT = 12  # colours that are taken from a reference picture
@@ -128,8 +128,7 @@ def palette_scores(log_probs: Tensor, bin_colors: Tensor, palette: Palette) -> T
     A Gaussian kernel in Lab shares a class's mass out; paper does not count, for it is never painted.
     """
     bin_colors = bin_colors.to(log_probs)
-    paper = (bin_colors - bin_colors.new_tensor(WHITE_LAB)).norm(dim=-1) < PAPER_DISTANCE
-    painted = log_probs.masked_fill(paper, -torch.inf).softmax(-1)
+    painted = log_probs.masked_fill(is_paper(bin_colors), -torch.inf).softmax(-1)
     kernel = (-(torch.cdist(bin_colors, palette.lab.to(log_probs)) ** 2) / (2 * KERNEL**2)).exp()
     return (painted @ kernel + 1e-6).log()
 

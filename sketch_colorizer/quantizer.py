@@ -35,6 +35,11 @@ def annealed_mean(log_probs: Tensor, bin_colors: Tensor, temperature: float, dim
     return (torch.softmax(last / temperature, dim=-1) @ bin_colors).movedim(-1, dim)
 
 
+def is_paper(bin_colors: Tensor) -> Tensor:
+    """Which of the bins (Q, 3) Lab are white paper: (Q,) bool."""
+    return (bin_colors - bin_colors.new_tensor(WHITE_LAB)).norm(dim=-1) < PAPER_DISTANCE
+
+
 def decode_classes(
     log_probs: Tensor,
     bin_colors: Tensor,
@@ -49,8 +54,9 @@ def decode_classes(
     """The colours of one picture's class distributions: (.., Q, ..) -> (.., 3, ..) Lab along `dim`.
 
     Where the bins of white paper hold more than `paper_threshold` of the mass, the colour is exactly white. Elsewhere
-    it is the annealed mean over all other bins, each probability multiplied by its (Q,) `bin_weights`: a model that was
-    trained without class rebalancing is rebalanced here. With None for the threshold white is a bin like any other.
+    it is the annealed mean over all other bins, each probability multiplied by its `bin_weights`, (Q,) or (.., Q): a
+    model that was trained without class rebalancing is rebalanced here. With None for the threshold white is a bin
+    like any other.
 
     A `guidance` above 1 moves each log-probability on, away from the mean over the picture's painted distributions, as
     classifier-free guidance moves on from its unconditional prediction (Ho and Salimans 2022): what sets a region apart
@@ -58,8 +64,7 @@ def decode_classes(
     """
     last = log_probs.movedim(dim, -1).log_softmax(-1)
     bin_colors = bin_colors.to(last)
-    white = bin_colors.new_tensor(WHITE_LAB)
-    paper = (bin_colors - white).norm(dim=-1) < PAPER_DISTANCE
+    white, paper = bin_colors.new_tensor(WHITE_LAB), is_paper(bin_colors)
     paper_mass = last[..., paper].exp().sum(-1, keepdim=True)
     weighted = _guide(last, guidance, areas, 1 - paper_mass) + bin_weights.to(last).log()
     if paper_threshold is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .color import ciede2000, lab_to_rgb, rgb_to_lab
 from .color_notation import format_color
-from .quantizer import PAPER_DISTANCE, WHITE_LAB
+from .quantizer import PAPER_DISTANCE, WHITE_LAB, is_paper
 from .regions import PAPER, segment_regions
 
 SAME_GUESS = 22.0  # Lab distance within which classes are shades of one guess
@@ -152,7 +152,7 @@ def merge_classes(probabilities: Tensor, bin_colors: Tensor, n: int) -> tuple[Te
     its own.
     """
     near = torch.cdist(bin_colors, bin_colors) < SAME_GUESS
-    paper = (bin_colors - bin_colors.new_tensor(WHITE_LAB)).norm(dim=-1) < PAPER_DISTANCE
+    paper = is_paper(bin_colors)
     near = near & (paper[:, None] == paper[None])
     left = probabilities.clone()
     colors, masses = [], []

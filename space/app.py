@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from doorkeeper import endpoint, open_upload, save_answer  # first: it sets what gradio reads when it is imported
 from gradio import Blocks, FileData, api
-from limits import RequestLimits, limit_downloads
+from limits import RequestLimits, forbid_downloads
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
@@ -142,7 +142,7 @@ def launch(**settings: Any) -> Any:
     with Blocks(title="Sketch Colorizer", analytics_enabled=False, delete_cache=CLEANING) as blocks:
         for function in (colorize, propose, suggest_colors, show_uncertainty, read_palette):
             api(function, concurrency_limit=1 if function is propose else 2)
-    limit_downloads()
+    forbid_downloads()
     blocks.queue(max_size=MAX_QUEUE, api_open=False)
     safety = {"max_file_size": MAX_FILE_SIZE, "show_error": False, "run_history": False, "share": False}
     parts = {"routes": [page, *folders], "middleware": [Middleware(RequestLimits)]}

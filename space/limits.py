@@ -1,22 +1,20 @@
-"""Limits on what strangers send: the bodies of requests, and files that they name by an address on the web."""
+"""Limits on what strangers send: files only as uploads, and no long bodies."""
 
-import time
-from collections.abc import AsyncIterator
+import re
 
 import gradio as gr
 import httpx
 from gradio import processing_utils
-from safehttpx import AsyncSecureTransport, async_validate_url
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY = 32 * 2**20  # of a request in bytes: a file at its limit, written as base64, fits
-MAX_DOWNLOAD = 20 * 2**20  # bytes
-MAX_SECONDS = 30.0  # of a download
+MAX_BODY = 8 * 2**20  # of a request in bytes; uploads have gradio's own limit
+REMOTE_FILE = re.compile(r"/file[=/]\s*https?:", re.IGNORECASE)  # gradio would fetch it in the caller's stead
+NO_ADDRESSES = "a file is taken as an upload or as data:image/...;base64, not by an address on the web"
 
 
 class RequestLimits:
-    """ASGI middleware: no body over `MAX_BODY`, and no fetching of pages of the web in a caller's stead."""
+    """ASGI middleware: no body over `MAX_BODY` but an upload's, and no fetching of pages of the web for others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -25,15 +23,17 @@ class RequestLimits:
         """Answer a request, or refuse it with a sentence."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if "file=http" in scope["path"].lower():
-            return await PlainTextResponse("only files of this page are served", 404)(scope, receive, send)
+        if REMOTE_FILE.search(scope["path"]):
+            return await PlainTextResponse(NO_ADDRESSES, 404)(scope, receive, send)
+        if scope["path"].rstrip("/").endswith("/upload"):
+            return await self.app(scope, receive, send)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > MAX_BODY:
             return await PlainTextResponse(f"at most {MAX_BODY >> 20} MB", 413)(scope, receive, send)
-        return await self.app(scope, _counted(receive), send)
+        return await self.app(scope, counted(receive), send)
 
 
-def _counted(receive: Receive) -> Receive:
+def counted(receive: Receive) -> Receive:
     """A body that does not say its length beforehand ends, as if its sender had left, where it gets too long."""
     total = 0
 
@@ -46,40 +46,18 @@ def _counted(receive: Receive) -> Receive:
     return receive_counted
 
 
-class _Download(httpx.AsyncByteStream):
-    """A body that is cut off, with a sentence for the caller, where it gets too long or takes too long."""
+class NoDownloads(httpx.AsyncBaseTransport):
+    """What gradio would fetch files through that callers name by an address: it fetches nothing.
 
-    def __init__(self, stream: httpx.AsyncByteStream, transport: httpx.AsyncBaseTransport) -> None:
-        self._stream, self._transport = stream, transport
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        total, end = 0, time.monotonic() + MAX_SECONDS
-        async for chunk in self._stream:
-            total += len(chunk)
-            if total > MAX_DOWNLOAD:
-                raise gr.Error(f"a file may have at most {MAX_DOWNLOAD >> 20} MB", print_exception=False)
-            if time.monotonic() > end:
-                raise gr.Error(f"the file did not arrive within {MAX_SECONDS:g} seconds", print_exception=False)
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-        await self._transport.aclose()
-
-
-class LimitedDownloads(httpx.AsyncBaseTransport):
-    """Fetches from public addresses alone, as gradio does, but neither much nor long."""
+    A limit would have to hold for slow servers, redirects, any number of addresses in one call, and every address
+    that only looks public; a file can as well be sent.
+    """
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response as it was sent: what is compressed stays so, since it might unpack to any size."""
-        transport = AsyncSecureTransport(await async_validate_url(request.url.host))
-        request.headers["Accept-Encoding"] = "identity"
-        response = await transport.handle_async_request(request)
-        response.headers.pop("Content-Encoding", None)
-        response.stream = _Download(response.stream, transport)
-        return response
+        """Always a sentence for the caller."""
+        raise gr.Error(NO_ADDRESSES, print_exception=False)
 
 
-def limit_downloads() -> None:
-    """From now on gradio fetches the files that callers name by an address through `LimitedDownloads`."""
-    processing_utils.async_transport = LimitedDownloads()
+def forbid_downloads() -> None:
+    """From now on gradio fetches no file that a caller names by an address."""
+    processing_utils.async_transport = NoDownloads()

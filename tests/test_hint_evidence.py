@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sketch_colorizer.color import rgb_to_lab
-from sketch_colorizer.hint_evidence import hint_odds, hint_odds_of_cells
+from sketch_colorizer.hint_evidence import MANY, NOVELTY, hint_odds, hint_odds_of_cells, weigh
 from sketch_colorizer.user_hints import read_hints
 
 RED, GREEN, BLUE = "#c81e1e", "#1e8c3c", "#1e3cc8"
@@ -41,15 +41,33 @@ def test_the_order_and_the_number_of_dabs_of_one_colour_do_not_matter():
     torch.testing.assert_close(odds(dabs), odds(dabs + dabs))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (3, 2000), (7, 5)])
-def test_every_size_of_drawing_and_every_region_has_odds(shape):
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (3, 2000), (8, 2000), (2000, 5), (7, 5)])
+def test_in_every_size_of_drawing_the_hinted_region_gains_most(shape):
     labels = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)  # each pixel a region
-    marks = read_hints([(shape[1] - 1, shape[0] - 1, RED, 0)], np.full(shape, 255, np.uint8), labels)
+    y, x = shape[0] // 2, shape[1] // 2
+    marks = read_hints([(x, y, RED, 0)], np.full(shape, 255, np.uint8), labels)
     found = hint_odds(marks, labels, BINS)
     assert found.shape == (labels.size, 4)
-    assert torch.isfinite(found).all()
+    assert found[labels[y, x], 0] == found[:, 0].max() == pytest.approx(3, abs=0.05)
     assert found.min() >= 1
+    assert found[0, 0] > 1.05  # the farthest corner, too
     assert hint_odds_of_cells(marks, (4, 6), BINS).shape == (4, 6, 4)
+
+
+def test_a_speck_between_the_cells_gains_as_its_surroundings_do():
+    labels = np.zeros((1024, 1024), np.int32)
+    labels[513:515, 513:515] = 1  # cells are 8 pixels wide
+    marks = read_hints([(500, 500, RED, 3)], np.full(labels.shape, 255, np.uint8), labels)
+    found = hint_odds(marks, labels, BINS)
+    assert found[1, 0] > 2.5
+
+
+def test_hints_do_not_make_paper_of_paint_or_paint_of_paper():
+    scores = torch.tensor([[0.1, 0.2, 0.1, 0.6]]).log() + 5  # the last bin is paper
+    weighed = weigh(scores, torch.tensor([[9.0, 1.0, 1.0, 4.0]]), BINS).exp()
+    assert weighed[0, 3].item() == pytest.approx(0.6, abs=1e-5)
+    assert weighed.sum().item() == pytest.approx(1, abs=1e-5)
+    assert weighed[0, 0] / weighed[0, 1] == pytest.approx(4.5, rel=1e-4)
 
 
 def test_cells_of_the_soft_style_follow_the_same_rule():
@@ -60,10 +78,18 @@ def test_cells_of_the_soft_style_follow_the_same_rule():
     assert found[..., 2].max() < 1.05
 
 
-def test_a_soft_brush_of_a_thousand_shades_is_cheap_and_counts_as_its_few_colours():
+def test_a_photograph_of_hints_is_cheap_and_counts_as_a_few_colours():
+    shades = np.random.default_rng(0).integers(0, 256, (60, 200, 3), np.uint8)
+    layer = np.concatenate([shades, np.full((60, 200, 1), 255, np.uint8)], axis=-1)
+    layer[0, 0, 3] = 0  # a layer of hints has a transparent place
+    found = hint_odds(read_hints(layer, PAPER, LABELS), LABELS, BINS)
+    assert found.max() <= 1 + MANY**2 / NOVELTY
+
+
+def test_shades_of_one_brush_are_one_colour():
     layer = np.zeros((60, 200, 4), np.uint8)
     layer[10:40, 10:110] = [200, 30, 30, 255]
-    layer[10:40, 10:110, 1] += np.arange(100, dtype=np.uint8) // 20
-    layer[10:40, 10:110, 2] += np.arange(30, dtype=np.uint8)[:, None] // 6
+    layer[10:40, 10:110, 1] += np.arange(100, dtype=np.uint8) // 50
+    layer[10:40, 10:110, 2] += np.arange(30, dtype=np.uint8)[:, None] // 10
     found = hint_odds(read_hints(layer, PAPER, LABELS), LABELS, BINS)
-    assert found[1, 0] < 30  # two or three reds, not twenty-five
+    assert found[1, 0] == pytest.approx(3, abs=0.2)

@@ -99,7 +99,10 @@ def evaluate(
     earlier = {name: source for name, source in sources.items() if source and (Path(source) / SCORES_FILE).is_file()}
     if next(iter(sources)) in earlier:
         raise ValueError(f"{model} is an earlier evaluation, not a model; name it with compare")
-    past = {name: read_earlier(source, identity, name) for name, source in earlier.items()}
+    past = {
+        name: read_earlier(source, identity, name if f"{name}={source}" in compare else None)
+        for name, source in earlier.items()
+    }
 
     settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
     models = [
