@@ -59,7 +59,7 @@ def _all(plan: Plan, arguments: argparse.Namespace) -> None:
     }
     results = gather(plan, temperatures=curves)
     arguments.docs.mkdir(parents=True, exist_ok=True)
-    _draw_examples(plan, list(results["systems"]), arguments.docs / "experiments-examples.jpg")
+    _draw_examples(plan, list(results["systems"]), arguments.docs / "experiments-examples.webp")
     _write(results, arguments.docs)
     if failed:
         raise SystemExit(f"error: {', '.join(failed)} failed; the others are in the report")
@@ -67,7 +67,7 @@ def _all(plan: Plan, arguments: argparse.Namespace) -> None:
 
 def _write(results: dict, docs: Path) -> None:
     (docs / "experiments.json").write_text(json.dumps(results, indent=1) + "\n")
-    page = write_experiments(results, docs, sheet=(docs / "experiments-examples.jpg").is_file())
+    page = write_experiments(results, docs, sheet=(docs / "experiments-examples.webp").is_file())
     print(f"wrote {page}")
 
 
@@ -88,7 +88,7 @@ def _draw_examples(plan: Plan, systems: list[str], path: Path) -> None:
         for row, picture in enumerate(pictures):
             picture.thumbnail((CELL - 6, CELL - 6), Image.Resampling.LANCZOS)
             sheet.paste(picture, (column * CELL + 3, HEADER + row * CELL + 3))
-    sheet.save(path, quality=88)
+    sheet.save(path, quality=75, method=6)
 
 
 def _parser() -> argparse.ArgumentParser:

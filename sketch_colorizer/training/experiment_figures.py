@@ -50,7 +50,12 @@ def gather(
         "schema": SCHEMA,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {package: version(package) for package in ("sketch-colorizer", "torch")},
-        "budget": {"name": plan.budget, **plan.limits["recipe"], "seeds": seeds},
+        "budget": {
+            "name": plan.budget,
+            **plan.limits["recipe"],
+            "seeds": seeds,
+            "note": plan.limits.get("note", ""),
+        },
         "data": {key: data[key] for key in ("name", "split", "fingerprint", "num_pictures", "extractor")},
         "bootstrap": {"samples": samples, "seed": seed, "level": 0.95},
         "decoding": plan.settings["decoding"],

@@ -22,7 +22,7 @@ Results = Mapping[str, Any]
 def write_experiments(
     results: Results, directory: str | Path, *, name: str = "experiments", sheet: bool = False
 ) -> Path:
-    """Write NAME.md and its plots; `sheet` says that NAME-examples.jpg lies beside them. Returns the page's path."""
+    """Write NAME.md and its plots; `sheet` says that NAME-examples.webp lies beside them. Returns the page's path."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     figures = {"figures": _plot_systems(results)}
@@ -42,7 +42,7 @@ def markdown(results: Results, *, name: str = "experiments", images: Sequence[st
     parts = ["# The poster's claims, measured", *_preamble(results), "## What was found", _claims(results)]
     parts += [f"![{LABELS_OF_PLOTS[image]}]({name}-{image}.png)" for image in images if image != "temperatures"]
     if sheet:
-        parts += ["## To look at", f"![Drawings of this project, coloured by each system]({name}-examples.jpg)"]
+        parts += ["## To look at", f"![Drawings of this project, coloured by each system]({name}-examples.webp)"]
     if results["temperatures"]:
         parts += ["## The temperature of the annealed mean", *_temperatures(results)]
         parts += [f"![{LABELS_OF_PLOTS['temperatures']}]({name}-temperatures.png)"]
@@ -72,7 +72,7 @@ def _preamble(results: Results) -> list[str]:
         else f"The intervals are over pictures and over the {seeds} seeds."
     )
     count = "one seed" if seeds == 1 else f"{seeds} seeds"
-    return [
+    parts = [
         f"Budget `{budget['name']}`: every system was trained for {steps}, with the same samples in the same order, "
         f"and {count}. That is a short training: what is undecided or refuted here may come out otherwise with a "
         f"longer one. Measured on {data['num_pictures']} pictures of {data['name']} / {data['split']}, on the finished "
@@ -85,6 +85,7 @@ def _preamble(results: Results) -> list[str]:
         f"Repeat it: `python scripts/run_experiments.py --data CORPUS --budget {budget['name']}`; what the systems are "
         "stands in `scripts/experiments.yaml`.",
     ]
+    return [*parts, f"**{budget['note']}**"] if budget.get("note") else parts
 
 
 def _claims(results: Results) -> str:
