@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -58,10 +59,8 @@ def endpoint(function: Callable) -> Callable:
 
 def give_memory_back() -> None:
     """What a call no longer needs, to the system: glibc would keep it in pieces, more of them with every call."""
-    try:
+    with suppress(AttributeError, OSError, TypeError):  # where the C library is another
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        pass  # another C library
 
 
 def open_upload(path: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
