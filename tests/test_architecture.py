@@ -47,6 +47,7 @@ FLOORS = {
 }
 WORKSHOP_FLOORS = {
     "training.data": 3,
+    "training.folder_lock": 3,
     "training.__init__": 3,
 }  # training/corpus*.py too; the rest of the workshop is on F4
 ROOMS = {  # optional package -> where it may be imported

@@ -21,6 +21,7 @@ from sketch_colorizer.training.claims import CONFIRMED, MIXED, REFUTED, UNDECIDE
 from sketch_colorizer.training.experiment_figures import _groups, gather
 from sketch_colorizer.training.experiment_report import markdown, write_experiments
 from sketch_colorizer.training.experiments import DONE, Plan, Run, filter_correlations, run_all, temperature_curve
+from sketch_colorizer.training.folder_lock import only_worker
 
 PLAN = Path(__file__).parents[1] / "scripts" / "experiments.yaml"
 SMALL = {"widths": [8, 12, 16], "encoder_depths": [1, 1, 1], "decoder_depths": [1, 1], "bins_per_channel": 4}
@@ -176,7 +177,7 @@ def test_a_run_that_is_done_is_not_repeated_and_a_killed_one_goes_on(plan, train
 
 def test_no_two_processes_work_on_one_run(plan, tmp_path):
     run = Run(replace(plan, folder=tmp_path), "a", 0)
-    with experiments._only_worker(run.folder), pytest.raises(ValueError, match="another process works in"):
+    with only_worker(run.folder, "taken"), pytest.raises(ValueError, match="another process works in"):
         run.work()
 
 

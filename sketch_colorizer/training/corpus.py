@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from .corpus_atomic import replacing, sweep, write_json
 from .corpus_card import PLOT_FILE, render_card
@@ -39,6 +38,7 @@ from .corpus_release import (
 )
 from .corpus_sources import Source
 from .corpus_units import Unit, plan_units
+from .folder_lock import only_worker
 
 CARD_FILE, STATISTICS_FILE = "README.md", "statistics.json"
 DEFAULT_TITLE = "Illustrations for colouring line drawings"
@@ -111,13 +111,7 @@ def _locked_work_folder(folder: Path) -> Iterator[Path]:
     if folder.is_dir() and any(folder.iterdir()) and not ours:
         raise ValueError(f"{folder} holds other files; name a new or empty folder, or that of an earlier corpus")
     work = folder / WORK_FOLDER
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / "lock", timeout=0)
-    try:
-        held = lock.acquire()
-    except Timeout:
-        raise ValueError(f"another build is at work in {folder}; wait for it, or stop it") from None
-    with held:
+    with only_worker(work, f"another build is at work in {folder}; wait for it, or stop it"):
         sweep(work)
         yield work
 

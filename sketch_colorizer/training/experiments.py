@@ -7,22 +7,21 @@ one that was killed goes on from its last checkpoint.
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..pipeline_sketch_colorizer import ColorizationPipeline
 from .data import load_corpus
 from .decoding import select_decoding
 from .evaluation import evaluate
+from .folder_lock import only_worker
 from .recipe import Recipe
 from .trainer import Trainer
 
@@ -88,7 +87,9 @@ class Run:
 
     def work(self, *, workers: int | None = None) -> None:
         """Train (or go on training), evaluate, and last of all write done.json."""
-        with _only_worker(self.folder):
+        with only_worker(
+            self.folder, f"another process works in {self.folder}; let it end, or end it, and start again"
+        ):
             if self.is_done:
                 return
             recipe = self.recipe()
@@ -184,16 +185,3 @@ def _write(path: Path, entry: Any) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(entry, indent=1) + "\n")
     partial.rename(path)
-
-
-@contextmanager
-def _only_worker(folder: Path) -> Iterator[None]:
-    """No second process works in this folder meanwhile; the lock ends with the process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        held = lock.acquire()
-    except Timeout:
-        raise ValueError(f"another process works in {folder}; let it end, or end it, and start again") from None
-    with held:
-        yield
