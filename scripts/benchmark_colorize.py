@@ -29,6 +29,7 @@ LIMITS = {  # what must hold on two cores with nothing else running
     "cold": {"seconds": 5.0},
 }
 MATRIX_SIZE = 2048
+TORCH_PACKAGES = ("torch", "torchgen", "functorch", "sympy", "mpmath", "networkx")  # torch, and what only torch needs
 
 
 def main() -> None:
@@ -136,18 +137,36 @@ def measure_warm(pipeline: Any, drawing: Path, repeats: int) -> dict[str, Any]:
 
 
 def measure_cold(drawing: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The command `sketch-colorizer colorize` in a new process, and the part of it that importing torch takes."""
+    """The command `sketch-colorizer colorize` in a new process, and the part of it that importing torch takes.
+
+    `seconds_import_torch` is `import torch` alone. transformers then loads more of torch (its compiler, its distributed
+    tensors): `share_torch_modules` counts every module of torch, of the time of the same run.
+    """
     program = Path(sys.executable).with_name("sketch-colorizer")
     command = [str(program), "colorize", str(drawing), "--overwrite"]
     command += ["--model", arguments.model] if arguments.model else []
     environment, repeats = child_environment(arguments.threads), arguments.repeats or REPEATS["cold"]
     runs = [run_command(command, environment) for _ in range(repeats)]
     imports = [run_command([sys.executable, "-c", "import torch"], environment) for _ in range(repeats)]
+    shares = [torch_share([sys.executable, "-X", "importtime", *command], environment) for _ in range(repeats)]
     return {
         **summary([run["seconds"] for run in runs], sum(run["cpu_seconds"] for run in runs)),
         "peak_gb": max(run["peak_gb"] for run in runs),
         "seconds_import_torch": statistics.median(run["seconds"] for run in imports),
+        "share_torch_modules": statistics.median(shares),
     }
+
+
+def torch_share(command: list[str], environment: dict[str, str]) -> float:
+    """The share of a Python program's time that the interpreter spends in importing torch's modules."""
+    start = time.perf_counter()
+    said = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    wall, microseconds = time.perf_counter() - start, 0
+    for line in said.stderr.splitlines():  # import time: self [us] | cumulative | package
+        fields = line.removeprefix("import time:").split("|")
+        if len(fields) == 3 and fields[2].strip().partition(".")[0] in TORCH_PACKAGES:
+            microseconds += int(fields[0])
+    return microseconds / 1e6 / wall
 
 
 def run_command(command: list[str], environment: dict[str, str]) -> dict[str, float]:
@@ -265,7 +284,8 @@ def print_table(report: dict[str, Any]) -> None:
         verdicts = (f"{k} <= {v}: {'kept' if figures[k] <= v else 'BROKEN'}" for k, v in figures["limits"].items())
         print(f"{line}  {', '.join(verdicts)}".rstrip())
     if "cold" in cases:
-        print(f"cold: importing torch alone takes {cases['cold']['seconds_import_torch']:.2f} s")
+        alone, share = cases["cold"]["seconds_import_torch"], cases["cold"]["share_torch_modules"]
+        print(f"cold: importing torch alone takes {alone:.2f} s; all of torch that is imported {share:.0%} of the time")
     if "network" in cases:
         print(describe_network(cases["network"]))
     if machine["load_before"] > 0.5:

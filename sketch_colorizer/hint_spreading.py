@@ -6,9 +6,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import find_objects
 from scipy.sparse.csgraph import dijkstra
 
+from .regions import region_boxes
 from .user_hints import MarkedPixels, vote_by_region
 
 MAX_COLORS = 16  # of one region that spread; further ones stay where they are painted
@@ -75,7 +75,7 @@ def _hinted_regions(marks: MarkedPixels, labels: np.ndarray, line_art: np.ndarra
     voters, regions = vote_by_region(marks, labels, line_art)
     if len(voters) == 0:
         return []
-    boxes = find_objects(labels + 1)
+    boxes = region_boxes(labels)
     packed = marks.colors[voters].astype(np.int64) @ (1 << 16, 1 << 8, 1)
     pairs, pair, counts = np.unique(regions.astype(np.int64) << 24 | packed, return_inverse=True, return_counts=True)
     order = np.lexsort((-counts, pairs >> 24))

@@ -132,14 +132,15 @@ class Painter:
         """Scores (.., Q), or Lab (.., 3) -> Lab (.., 3).
 
         A region's mean score serves: it differs from the mean log-probability by a number that no softmax sees. The
-        hints' odds weight colours; what is paper is the network's to say.
+        hints' odds weight colours in place of the bin weights: these lift rare colours so that any are painted at all,
+        and with hints that is the user's to say. What is paper is the network's.
         """
         if self.bin_colors is None:
             return values
         return decode_classes(
             values,
             self.bin_colors,
-            self.bin_weights if odds is None else self.bin_weights * odds,
+            self.bin_weights if odds is None else odds * (self.bin_weights > 0),
             temperature=self.temperature,
             paper_threshold=self.paper_threshold,
             guidance=self.guidance,

@@ -394,6 +394,13 @@ def count_by_cell(labels: np.ndarray, line_art: np.ndarray, grid: tuple[int, int
     return sp.coo_array((length[counted].astype(np.float32), index), shape=(rows * columns, len(has_paper))).tocsr()
 
 
+def region_boxes(labels: np.ndarray) -> list[tuple[slice, slice]]:
+    """The rows and columns that each region of `labels` (H, W) spans."""
+    from scipy.ndimage import find_objects  # slow to import, and a plain colouring needs no boxes
+
+    return find_objects(labels + 1)
+
+
 def flat_colors(region_colors: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Each region in its colour: uint8 (N, 3), labels (H, W) -> uint8 (H, W, 3)."""
     packed = np.zeros((len(region_colors), 4), np.uint8)

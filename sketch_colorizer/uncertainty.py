@@ -7,13 +7,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import find_objects
 from torch import Tensor
 
 from .color import ciede2000, lab_to_rgb, rgb_to_lab
 from .color_notation import format_color
 from .quantizer import PAPER_DISTANCE, WHITE_LAB, is_paper
-from .regions import PAPER, segment_regions
+from .regions import PAPER, region_boxes, segment_regions
 
 SAME_GUESS = 22.0  # Lab distance within which classes are shades of one guess
 TWIN_LIKENESS, TWIN_DISTANCE = 0.996, 8.0  # of two regions' distributions, and in Lab of their colours
@@ -133,7 +132,7 @@ class RegionDistributions:
 
     @cached_property
     def _boxes(self) -> list[tuple[slice, slice]]:
-        return find_objects(self.labels + 1)
+        return region_boxes(self.labels)
 
     def _guesses(self, region: int, n: int) -> list[ColorGuess]:
         colors, log_probs = self.options(region, n)

@@ -244,3 +244,23 @@ def test_wrong_calls_are_refused(processor, drawing):
         processor.post_process_colorization(classes(processor(drawing), 1), [drawing, drawing])
     with pytest.raises(ValueError, match="working_size that went in"):
         processor.post_process_colorization(classes(processor(drawing), 1), drawing, working_size=200)
+
+
+def test_with_hints_rare_colours_are_the_users_to_choose(processor):
+    """The weights that lift rare classes count for a plain colouring, and no longer once there are hints."""
+    drawing = Image.new("L", (96, 96), 255)
+    drawing.paste(0, (46, 0, 50, 96))  # two regions
+    inputs = processor(drawing)
+    outputs = classes(inputs, 1, sure=2.0)
+    outputs.logits[:, 0] = -9.0  # no paper
+    outputs.logits[:, 2] = 1.5  # blue is nearly as likely as red
+
+    def right_half(weights, hints):
+        outputs.bin_weights = torch.tensor(weights)
+        settings = {"temperature": 0.0, "guidance": 1.0, "hints": hints}
+        return tuple(pixels(processor.post_process_colorization(outputs, drawing, **settings)[0].colors)[48, 80])
+
+    green = [(10, 10, "#1e8c3c")]  # in the left half; neither red nor blue
+    assert right_half([1.0, 1.0, 3.0], None) == BLUE
+    assert right_half([1.0, 1.0, 3.0], green) == RED
+    assert right_half([1.0, 0.0, 1.0], None) == right_half([1.0, 0.0, 1.0], green) == BLUE  # 0: a class that is none

@@ -339,6 +339,16 @@ def test_overrides_reach_into_the_model_config(tmp_path):
     assert loaded.max_steps == 7
 
 
+def test_settings_are_read_as_people_type_them(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: x\noutput_dir: y\nlearning_rate: 1e-3\nmixed_precision: no")
+    loaded = Recipe.load(path, ["final_lr=5e-2", "max_minutes=2"])
+    assert (loaded.learning_rate, loaded.final_lr, loaded.max_minutes) == (1e-3, 5e-2, 2.0)
+    assert loaded.mixed_precision == "no"
+    with pytest.raises(ValueError, match="learning_rate must be float, got 'nan'"):
+        Recipe.load(path, ["learning_rate='nan'"])
+
+
 def test_the_recipes_of_the_project_are_valid():
     folder = Path(__file__).parents[1] / "scripts" / "recipes"
     assert list(folder.glob("*.yaml"))

@@ -1,6 +1,7 @@
 """A training recipe: every setting of one run as typed fields, read from YAML and `key=value` overrides."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -91,6 +92,10 @@ class Recipe:
         kinds = tuple(dict if kind not in (int, float, str, bool, type(None)) else kind for kind in allowed)
         if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
             setattr(self, name, float(value))
+        elif kinds == (str,) and value is False:  # what YAML makes of a bare `no`
+            setattr(self, name, "no")
+        elif isinstance(value, str) and float in kinds and _is_number(value):  # YAML takes 1e-3 for text
+            setattr(self, name, float(value))
         elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"recipe: {name} must be {wanted}, got {value!r}")
@@ -154,3 +159,10 @@ class Recipe:
             for key in mine
             if key not in free and mine[key] != theirs[key]
         ]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
