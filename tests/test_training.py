@@ -339,6 +339,21 @@ def test_overrides_reach_into_the_model_config(tmp_path):
     assert loaded.max_steps == 7
 
 
+@pytest.mark.parametrize(("first", "then"), [("classification", "regression"), ("regression", "classification")])
+def test_a_model_may_start_from_the_body_of_one_with_the_other_head(corpus, tmp_path, first, then):
+    trained = Trainer(recipe(corpus, tmp_path / "first", model=first, max_steps=1)).fit()
+    settings = {"config": {}, "init_from": str(trained), "max_steps": 2}
+    model = Trainer(recipe(corpus, tmp_path / "then", model=then, **settings)).model
+    body, source = model.unet.state_dict(), weights(trained)
+    assert all(torch.equal(body[key], source[f"unet.{key}"]) for key in body)
+    assert model.config.widths == SMALL["widths"]
+    finished = Trainer(recipe(corpus, tmp_path / "then", model=then, **settings)).fit()
+    assert (json.loads((finished / "config.json").read_text())["architectures"]) == [type(model).__name__]
+    if then == "classification":
+        assert model.quantizer.prior.sum() == pytest.approx(1, abs=1e-4)
+        assert model.quantizer.prior.max() > 0.1  # fitted to the corpus, which is mostly white
+
+
 def test_settings_are_read_as_people_type_them(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("data: x\noutput_dir: y\nlearning_rate: 1e-3\nmixed_precision: no")

@@ -22,7 +22,8 @@ class Recipe:
         model: "classification", "regression" or "flow".
         preset: network, see PRESETS in the configuration (for "flow" in its model).
         config: further configuration fields, for instance {color_space: rgb, rebalancing: 1.0}.
-        init_from: a finished model to start from instead of a random one.
+        init_from: a finished model to start from instead of a random one; regression and classification may start
+            from each other's body.
         image_size: side of the square training samples, a multiple of the network's stride.
         max_steps, max_minutes: the run ends at whichever comes first.
         final_lr: share of the learning rate that is left at max_steps (cosine); 1 keeps it constant.

@@ -77,14 +77,19 @@ class Trainer:
 
     def _make_model(self, table) -> nn.Module:
         recipe, kind = self.recipe, _model_class(self.recipe.model)
-        if recipe.init_from:
-            if recipe.config:
-                raise ValueError("recipe: init_from brings its own configuration; leave `config` out")
+        if recipe.init_from and recipe.config:
+            raise ValueError("recipe: init_from brings its own configuration; leave `config` out")
+        other = _other_head(recipe.init_from, kind) if recipe.init_from else None
+        if recipe.init_from and other is None:
             model = kind.from_pretrained(recipe.init_from, dtype=torch.float32)
         elif recipe.model == "flow":
             model = kind.from_preset(recipe.preset, **recipe.config)
         else:
-            model = kind(SketchColorizerConfig.from_preset(recipe.preset, **recipe.config))
+            trained = other and other.from_pretrained(recipe.init_from, dtype=torch.float32)
+            fresh = SketchColorizerConfig.from_preset(recipe.preset, **recipe.config)
+            model = kind(trained.config if trained else fresh)
+            if trained:
+                model.unet.load_state_dict(trained.unet.state_dict())
             if recipe.model == "classification":
                 stored = stored_colors(recipe.data) if recipe.split == "train" else None
                 model.fit_colors(*(stored or measure_colors(table)))
@@ -300,6 +305,14 @@ def _model_class(name: str) -> type[nn.Module]:
 
         return FlowTraining
     return MODELS[name]
+
+
+def _other_head(source: str, kind: type[nn.Module]) -> type[nn.Module] | None:
+    """The class of a finished model whose body is that of `kind` but whose head is not; None for all others."""
+    if kind not in MODELS.values():
+        return None
+    architectures = SketchColorizerConfig.from_pretrained(source).architectures or [None]
+    return next((other for other in MODELS.values() if other is not kind and other.__name__ == architectures[0]), None)
 
 
 def _one_thread(worker: int) -> None:
