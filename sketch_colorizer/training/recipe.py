@@ -91,12 +91,10 @@ class Recipe:
     def _check_type(self, name: str, hint: Any) -> None:
         value, allowed = getattr(self, name), get_args(hint) or (hint,)
         kinds = tuple(dict if kind not in (int, float, str, bool, type(None)) else kind for kind in allowed)
-        if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        if float in kinds and _is_number(value):
             setattr(self, name, float(value))
         elif kinds == (str,) and value is False:  # what YAML makes of a bare `no`
             setattr(self, name, "no")
-        elif isinstance(value, str) and float in kinds and _is_number(value):  # YAML takes 1e-3 for text
-            setattr(self, name, float(value))
         elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"recipe: {name} must be {wanted}, got {value!r}")
@@ -162,8 +160,11 @@ class Recipe:
         ]
 
 
-def _is_number(text: str) -> bool:
+def _is_number(value: Any) -> bool:
+    """Whether this is a whole number, or text such as 1e-3, which YAML does not take for a number."""
+    if not isinstance(value, str):
+        return isinstance(value, int) and not isinstance(value, bool)
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(float(value))
     except ValueError:
         return False

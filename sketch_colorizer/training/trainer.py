@@ -85,11 +85,12 @@ class Trainer:
         elif recipe.model == "flow":
             model = kind.from_preset(recipe.preset, **recipe.config)
         else:
-            trained = other and other.from_pretrained(recipe.init_from, dtype=torch.float32)
-            fresh = SketchColorizerConfig.from_preset(recipe.preset, **recipe.config)
-            model = kind(trained.config if trained else fresh)
-            if trained:
+            if other:
+                trained = other.from_pretrained(recipe.init_from, dtype=torch.float32)
+                model = kind(trained.config)
                 model.unet.load_state_dict(trained.unet.state_dict())
+            else:
+                model = kind(SketchColorizerConfig.from_preset(recipe.preset, **recipe.config))
             if recipe.model == "classification":
                 stored = stored_colors(recipe.data) if recipe.split == "train" else None
                 model.fit_colors(*(stored or measure_colors(table)))
