@@ -29,7 +29,8 @@ def _evaluation() -> dict:
 def _benchmarks() -> dict:
     case = {"seconds": 0.1234, "peak_gb": 0.567}
     network = {"parameters": 4_731_456, "gflop": 3.21, "share_of_matrix_rate": 0.456}
-    cases = {"512x512": case, "cold": {**case, "seconds_import_torch": 2.5, "share_torch_modules": 0.45}, "network": network}
+    cold = {**case, "seconds_import_torch": 2.5, "share_torch_modules": 0.45}
+    cases = {"512x512": case, "cold": cold, "network": network}
     return {"machine": {"threads": 2, "processor": "CPU", "torch": "2.13"}, "cases": cases}
 
 
