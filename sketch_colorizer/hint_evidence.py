@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .color import rgb_to_lab
-from .quantizer import is_paper
+from .quantizer import keep_paper
 from .user_hints import MarkedPixels
 
 MAX_COLORS = 64  # the most painted ones
@@ -57,9 +57,7 @@ def hint_odds_of_cells(marks: MarkedPixels, shape: tuple[int, int], bin_colors: 
 def weigh(scores: Tensor, odds: Tensor, bin_colors: Tensor) -> Tensor:
     """Scores (.., Q) -> log-probabilities with the odds; how likely paper is does not change, as in what is painted."""
     before = scores.log_softmax(-1)
-    after, paper = before + odds.log(), is_paper(bin_colors)
-    painted = [part.masked_fill(paper, -torch.inf).logsumexp(-1, keepdim=True) for part in (before, after)]
-    return torch.where(paper, before, after + (painted[0] - painted[1]))
+    return keep_paper(before, before + odds.log(), bin_colors)
 
 
 def _nearness(marks: MarkedPixels, shape: tuple[int, int]) -> tuple[Tensor, np.ndarray]:

@@ -74,9 +74,8 @@ class Painter:
     def _decide(self, page: Page) -> _Decision:
         pooled = pool_by_region(page.grid, page.labels, page.line_art)
         areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
-        odds = None
-        if page.marks is not None and self.bin_colors is not None:
-            odds = hint_odds(page.marks, page.labels, self.bin_colors)
+        chosen = self._evidence(page)
+        odds = None if chosen is None else hint_odds(chosen, page.labels, self.bin_colors)
         colors = self.to_rgb(self._decode(pooled, odds, areas=areas))
         pooled = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
         if self.palette is None:
@@ -86,6 +85,10 @@ class Painter:
         bonus = balance(scores[chosen], areas[chosen].sqrt(), self.palette)
         colors[painted] = self.palette.rgb[(scores + bonus).argmax(-1).numpy()[painted]]
         return _Decision(pooled, colors, scores + bonus, bonus)
+
+    def _evidence(self, page: Page) -> MarkedPixels | None:
+        """The hints that say something about the rest of the drawing: those that the user chose."""
+        return None if page.marks is None or self.bin_colors is None else page.marks.chosen()
 
     def _distributions(self, page: Page, decision: _Decision) -> RegionDistributions | None:
         if self.bin_colors is None:
@@ -102,6 +105,7 @@ class Painter:
             settled,
             palette,
             self.calibration_temperature,
+            self.bin_weights,
         )
 
     def _flat(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)
@@ -113,9 +117,8 @@ class Painter:
 
     def _soft(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)
         """The colour of each cell of the coarse grid, enlarged along the lines and drawn towards the hints."""
-        values, odds = page.grid.movedim(0, -1), None
-        if page.marks is not None and self.bin_colors is not None:
-            odds = hint_odds_of_cells(page.marks, values.shape[:2], self.bin_colors)
+        values, chosen = page.grid.movedim(0, -1), self._evidence(page)
+        odds = None if chosen is None else hint_odds_of_cells(chosen, values.shape[:2], self.bin_colors)
         cells = self.to_rgb(self._decode(values, odds))
         if self.palette is not None:
             values = values if odds is None else weigh(values, odds, self.bin_colors)

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from .color import rgb_to_lab
@@ -103,6 +102,8 @@ def _cluster(lab: np.ndarray, rgb: np.ndarray) -> Palette:
         centres.append(lab[farthest])
         distance = np.minimum(distance, np.linalg.norm(lab - centres[-1], axis=-1))
     centres = np.stack(centres[1:] or centres)
+    from scipy.cluster.vq import kmeans2  # slow to import, and only palettes from pictures need it
+
     member = kmeans2(lab, centres, minit="matrix")[1] if len(centres) > 1 else np.zeros(len(lab), int)
     counts = np.bincount(member, minlength=len(centres))
     order = np.argsort(-counts, kind="stable")

@@ -55,7 +55,7 @@ def first_hints(plain: RegionDistributions, labels: np.ndarray, count: int, gene
     regions = plain.best_regions(1)
     if len(regions) == 0:
         return [_no_hints(plain)] * count
-    colors, log_probs = plain.options(regions[0], CANDIDATES)
+    colors, log_probs = plain.options(regions[0], CANDIDATES, leaning=True)
     present = _lab(plain.region_colors[regions[0]])
     differs = (_lab(colors) - present).norm(dim=-1) > _SAME_COLOR
     if differs.any():
@@ -73,7 +73,7 @@ def more_hints(
     regions = distributions.best_regions(num_hints)
     drawn = [np.zeros((0, 3), np.uint8)]
     for region in regions:
-        colors, log_probs = distributions.options(region, CANDIDATES)
+        colors, log_probs = distributions.options(region, CANDIDATES, leaning=True)
         drawn.append(colors[[int((log_probs / TEMPERATURE + _gumbel(log_probs, generator)).argmax())]])
     return _hints(distributions, labels, regions, np.concatenate(drawn))
 
@@ -89,7 +89,8 @@ def _hints(
     for region, color in color_of.items():
         x, y, reach = distributions.inner_point(region)
         dots.append((x, y, tuple(color), max(1.0, _DOT * reach)))
-    return read_hints(dots, distributions.line_art, labels)
+    marks = read_hints(dots, distributions.line_art, labels)
+    return marks._replace(drawn=np.ones(len(marks.index), bool))
 
 
 def _join(earlier: MarkedPixels | None, later: MarkedPixels) -> MarkedPixels:

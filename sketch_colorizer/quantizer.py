@@ -40,6 +40,13 @@ def is_paper(bin_colors: Tensor) -> Tensor:
     return (bin_colors - bin_colors.new_tensor(WHITE_LAB)).norm(dim=-1) < PAPER_DISTANCE
 
 
+def keep_paper(before: Tensor, after: Tensor, bin_colors: Tensor) -> Tensor:
+    """Log-probabilities (.., Q) `after` a change of weights, with paper as likely as `before` it."""
+    paper = is_paper(bin_colors)
+    painted = [part.masked_fill(paper, -torch.inf).logsumexp(-1, keepdim=True) for part in (before, after)]
+    return torch.where(paper, before, after + (painted[0] - painted[1]))
+
+
 def decode_classes(
     log_probs: Tensor,
     bin_colors: Tensor,
@@ -66,15 +73,18 @@ def decode_classes(
     bin_colors = bin_colors.to(last)
     white, paper = bin_colors.new_tensor(WHITE_LAB), is_paper(bin_colors)
     paper_mass = last[..., paper].exp().sum(-1, keepdim=True)
-    weighted = _guide(last, guidance, areas, 1 - paper_mass) + bin_weights.to(last).log()
+    weighted = guide(last, guidance, areas, 1 - paper_mass) + bin_weights.to(last).log()
     if paper_threshold is None:
         return annealed_mean(weighted, bin_colors, temperature, dim=-1).movedim(-1, dim)
     colors = annealed_mean(weighted.masked_fill(paper, -torch.inf), bin_colors, temperature, dim=-1)
     return torch.where(paper_mass > paper_threshold, white, colors).movedim(-1, dim)
 
 
-def _guide(log_probs: Tensor, guidance: float, areas: Tensor | None, paint_mass: Tensor) -> Tensor:
-    """(.., Q) moved away from its mean over the picture, in which a large area counts by its root."""
+def guide(log_probs: Tensor, guidance: float, areas: Tensor | None, paint_mass: Tensor) -> Tensor:
+    """(.., Q) moved away from its mean over the picture, in which a large area counts by its root: see `decode_classes`.
+
+    `paint_mass` (.., 1) is the mass that is not paper's.
+    """
     weights = paint_mass if areas is None else paint_mass * areas.to(log_probs).sqrt()[..., None]
     pictures = tuple(range(log_probs.ndim - 1))
     mean = (log_probs * weights).sum(pictures) / weights.sum(pictures).clamp(min=1e-6)

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from .color import ciede2000, lab_to_rgb, rgb_to_lab
 from .color_notation import format_color
-from .quantizer import PAPER_DISTANCE, WHITE_LAB, is_paper
+from .quantizer import PAPER_DISTANCE, WHITE_LAB, guide, is_paper, keep_paper
 from .regions import PAPER, region_boxes, segment_regions
 
 SAME_GUESS = 22.0  # Lab distance within which classes are shades of one guess
 TWIN_LIKENESS, TWIN_DISTANCE = 0.996, 8.0  # of two regions' distributions, and in Lab of their colours
+LEANING = 2.0  # guidance (see `decode_classes`) of the colours that proposals draw from
 MAX_GUESSES = 50
 MAX_SUGGESTIONS = 1000
 
@@ -48,6 +49,7 @@ class RegionDistributions:
         settled: (N,) bool, whether a hint of the user settles a region.
         palette: (P, 3) uint8 and (N, P) scores, where only these colours may be painted.
         temperature: what the scores are divided by before they count as probabilities, so that these are calibrated.
+        bin_weights: (Q,) by which painting multiplies the probabilities, see `decode_classes`.
     """
 
     line_art: np.ndarray
@@ -57,6 +59,7 @@ class RegionDistributions:
     settled: np.ndarray
     palette: tuple[np.ndarray, Tensor] | None = None
     temperature: float = 1.0
+    bin_weights: Tensor | None = None
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -65,6 +68,20 @@ class RegionDistributions:
     @cached_property
     def probabilities(self) -> Tensor:  # (N, Q)
         return (self.scores / self.temperature).softmax(-1)
+
+    @cached_property
+    def leanings(self) -> Tensor:  # (N, Q)
+        """The probabilities of colours as painting leans to them: rare ones, and what sets a region apart, count more.
+
+        Paper is as likely as before. Without this, most draws from a network that is unsure are shades of grey.
+        """
+        log_probs = self.probabilities.clamp(min=1e-12).log()
+        paint_mass = self.probabilities[:, ~is_paper(self.bin_colors)].sum(-1, keepdim=True)
+        areas = torch.from_numpy(np.bincount(self.labels.ravel(), minlength=len(log_probs)))
+        leaning = guide(log_probs, LEANING, areas, paint_mass)
+        if self.bin_weights is not None:
+            leaning = leaning + self.bin_weights.log()
+        return keep_paper(log_probs, leaning, self.bin_colors).softmax(-1)
 
     @cached_property
     def uncertainty(self) -> np.ndarray:
@@ -104,12 +121,16 @@ class RegionDistributions:
         order = np.argsort(-self.gains, kind="stable")[:n]
         return order[self.gains[order] > 0]
 
-    def options(self, region: int, n: int) -> tuple[np.ndarray, Tensor]:
-        """The at most n likeliest colours of a region that differ, uint8 (n, 3), and their log-probabilities (n,)."""
+    def options(self, region: int, n: int, *, leaning: bool = False) -> tuple[np.ndarray, Tensor]:
+        """The at most n likeliest colours of a region that differ, uint8 (n, 3), and their log-probabilities (n,).
+
+        With `leaning` by the `leanings`, where no palette says what may be painted.
+        """
         if self.palette is not None:
             log_probs, order = self.palette[1][region].log_softmax(-1).sort(descending=True, stable=True)
             return self.palette[0][order.numpy()[:n]], log_probs[:n]
-        colors, masses = merge_classes(self.probabilities[region], self.bin_colors, n)
+        probabilities = self.leanings if leaning else self.probabilities
+        colors, masses = merge_classes(probabilities[region], self.bin_colors, n)
         return (lab_to_rgb(colors, dim=-1) * 255).round().to(torch.uint8).numpy(), masses.log()
 
     def twins(self, region: int) -> np.ndarray:

@@ -26,6 +26,7 @@ class MarkedPixels(NamedTuple):
     shape: tuple[int, int]  # height and width of the drawing
     index: np.ndarray  # (M,) int64, y * width + x, rising
     colors: np.ndarray  # (M, 3) uint8 sRGB
+    drawn: np.ndarray | None = None  # (M,) bool, those that were drawn at random, where not all are the user's
 
     def joined(self, later: "MarkedPixels") -> "MarkedPixels":
         """Both; where they overlap, the later ones."""
@@ -34,7 +35,17 @@ class MarkedPixels(NamedTuple):
             self.shape,
             np.concatenate([self.index[earlier], later.index]),
             np.concatenate([self.colors[earlier], later.colors]),
+            np.concatenate([self._is_drawn[earlier], later._is_drawn]),
         )
+
+    def chosen(self) -> "MarkedPixels | None":
+        """The user's, None where there are none: all are obeyed, but only these say what the user wants elsewhere."""
+        kept = ~self._is_drawn
+        return MarkedPixels(self.shape, self.index[kept], self.colors[kept]) if kept.any() else None
+
+    @property
+    def _is_drawn(self) -> np.ndarray:
+        return np.zeros(len(self.index), bool) if self.drawn is None else self.drawn
 
     def resized(self, shape: tuple[int, int]) -> "MarkedPixels":
         """The same marks on a grid of another size: nearest, so that no colours mix, and none of them vanishes."""
@@ -168,12 +179,14 @@ def _to_rgba(layer: Image.Image | np.ndarray) -> np.ndarray:
     return np.asarray(ImageOps.exif_transpose(layer).convert("RGBA"))
 
 
-def _marks(shape: tuple[int, int], index: np.ndarray, colors: np.ndarray) -> MarkedPixels:
+def _marks(
+    shape: tuple[int, int], index: np.ndarray, colors: np.ndarray, drawn: np.ndarray | None = None
+) -> MarkedPixels:
     """Sorted, and of several marks of one pixel the last."""
     order = np.argsort(index, kind="stable")
-    index, colors = index[order], colors[order]
-    is_last = np.append(index[1:] != index[:-1], True)[: len(index)]
-    return MarkedPixels(shape, index[is_last], colors[is_last])
+    is_last = np.append(index[order][1:] != index[order][:-1], True)[: len(index)]
+    kept = order[is_last]
+    return MarkedPixels(shape, index[kept], colors[kept], None if drawn is None else drawn[kept])
 
 
 def _resize(marks: MarkedPixels, shape: tuple[int, int]) -> MarkedPixels:

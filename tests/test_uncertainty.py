@@ -55,6 +55,20 @@ def test_nothing_is_suggested_where_nothing_is_in_doubt():
     assert known(rows(0.0, 1.0, 0, 0, 0)).suggest_hints(3) == []
 
 
+def test_draws_lean_to_what_sets_a_region_apart_and_leave_paper_as_likely():
+    probabilities = rows(0.4, 0.3, 0.1, 0.1, 0.1)
+    probabilities[1] = torch.tensor([0.4, 0.2, 0.1, 0.2, 0.1])
+    distributions = known(probabilities)
+    assert torch.allclose(distributions.leanings[:, 0], probabilities[:, 0], atol=1e-5)
+    assert distributions.leanings[1, 3] > 0.2, "blue sets region 1 apart"
+    assert distributions.leanings[1, 1] < 0.2
+    distributions = known(rows(0.4, 0.3, 0.1, 0.1, 0.1))
+    assert torch.allclose(distributions.leanings, distributions.probabilities, atol=1e-5), "none is set apart"
+    distributions = known(rows(0.4, 0.3, 0.1, 0.1, 0.1))
+    distributions.bin_weights = torch.tensor([1.0, 1, 1, 3, 0])
+    assert torch.allclose(distributions.leanings, torch.tensor([0.4, 0.6 * 3 / 7, 0.6 / 7, 0.6 * 3 / 7, 0]), atol=1e-5)
+
+
 def test_shades_of_one_colour_are_one_guess():
     guesses = known(rows(0.3, 0.2, 0.2, 0.25, 0.05)).suggest_colors(60, 45, 5)
     assert [guess.probability for guess in guesses] == pytest.approx([0.4, 0.3, 0.25, 0.05])

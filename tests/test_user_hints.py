@@ -64,6 +64,16 @@ def test_the_last_dot_lies_on_top():
     assert at[10 * 40 + 13] == (255, 0, 0)
 
 
+def test_what_was_drawn_at_random_is_told_from_what_was_chosen():
+    mine, theirs = read_hints([(5, 5, "red", 2)], PAPER), read_hints([(6, 5, "blue", 2), (30, 5, "teal", 2)], PAPER)
+    theirs = theirs._replace(drawn=np.ones(len(theirs.index), bool))
+    both = mine.joined(theirs)
+    assert mine.chosen().index.tolist() == mine.index.tolist()
+    assert both.chosen().index.tolist() == np.setdiff1d(mine.index, theirs.index).tolist()
+    assert (both.chosen().colors == (255, 0, 0)).all()
+    assert theirs.chosen() is None
+
+
 def test_a_dot_stays_in_its_region():
     art = np.asarray(draw(200, 200))
     labels = segment_regions(art)
