@@ -1,6 +1,7 @@
 """`python scripts/summarize_training.py RUN ... --hardware TEXT --watts N`: what training took, for the model card.
 
-Each RUN is the output folder of a training run, in the order in which the runs built on each other.
+Each RUN is the output folder of a training run, in the order in which the runs built on each other. With --after the
+runs of an earlier summary come before them.
 """
 
 import argparse
@@ -19,10 +20,11 @@ def main() -> None:
     arguments = _parser().parse_args()
     if not all((folder / name).is_file() for folder in arguments.runs for name in ("recipe.yaml", "training.json")):
         raise SystemExit("error: a finished run holds recipe.yaml and training.json; name such folders")
-    runs = [_run(folder) for folder in arguments.runs]
+    earlier = json.loads(arguments.after.read_text())["runs"] if arguments.after else []
+    runs = earlier + [_run(folder) for folder in arguments.runs]
     recipe = Recipe.load(arguments.runs[-1] / "recipe.yaml")
     pictures, _ = divide(load_corpus(recipe.data, recipe.split))
-    seconds = sum(run["seconds"] for run in runs)
+    seconds = round(sum(run["seconds"] for run in runs), 1)
     summary = {
         "num_pictures": len(pictures),
         "num_line_art": sum(record is not None for record in pictures["line_art"]),
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--hardware", required=True, help="what it ran on, in words")
     parser.add_argument("--watts", type=float, required=True, help="power of the whole machine, measured or assumed")
+    parser.add_argument("--after", type=Path, metavar="FILE", help="an earlier summary, of the runs before these")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/training.json")
     return parser
 

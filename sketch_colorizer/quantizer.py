@@ -81,7 +81,7 @@ def decode_classes(
 
 
 def guide(log_probs: Tensor, guidance: float, areas: Tensor | None, paint_mass: Tensor) -> Tensor:
-    """(.., Q) moved away from its mean over the picture, in which a large area counts by its root: see `decode_classes`.
+    """(.., Q) moved away from its mean over the picture (`decode_classes`); a large area counts by its root.
 
     `paint_mass` (.., 1) is the mass that is not paper's.
     """

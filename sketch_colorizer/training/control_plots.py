@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .plots import save_plot
+
 INK = "#222222"
 USER_STYLES = {  # colour, marker, label
     "random": ("#2e86ab", "o", "hints at random places"),
@@ -38,7 +40,7 @@ def draw_control_plots(results: dict[str, Any], directory: Path) -> list[str]:
     }
     for name, figure in drawn.items():
         if figure is not None:
-            figure.savefig(directory / name, dpi=110)
+            save_plot(figure, directory / name)
     return [name for name, figure in drawn.items() if figure is not None]
 
 

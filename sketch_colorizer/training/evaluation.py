@@ -49,7 +49,7 @@ class Evaluation:
         columns = dict.fromkeys(column for row in rows for column in row)
         table = pa.table({column: [row.get(column) for row in rows] for column in columns})
         pq.write_table(table, directory / SCORES_FILE, compression="zstd")
-        (directory / RESULTS_FILE).write_text(json.dumps(self.results, indent=1) + "\n")
+        (directory / RESULTS_FILE).write_text(json.dumps(self.results) + "\n")
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from .claims import DIGITS, LABELS, PAIRS
 from .examples import GROUPS as MEANINGS
 from .experiment_figures import GROUPS, METRICS
+from .plots import save_plot
 from .scoring import STATISTICS
 
 _INK, _DOT, _OTHER = "#222222", "#d1495b", "#2e86ab"
@@ -31,7 +32,7 @@ def write_experiments(
     if results["temperatures"]:
         figures["temperatures"] = _plot_temperatures(results)
     for kind, figure in figures.items():
-        figure.savefig(directory / f"{name}-{kind}.png", dpi=80)
+        save_plot(figure, directory / f"{name}-{kind}.png", dpi=80)
     page = directory / f"{name}.md"
     page.write_text(markdown(results, name=name, images=list(figures), sheet=sheet))
     return page
