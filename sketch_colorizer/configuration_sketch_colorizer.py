@@ -47,6 +47,8 @@ class SketchColorizerConfig(PreTrainedConfig):
         rebalancing: lambda of the class rebalancing, 0 (plain prior weights) to 1 (none).
         color_cost_weight: weight of the expected colour cost (the poster's non-0-1 loss matrix); 0 leaves it out.
         grey_price: extra price for predicting less chroma than the truth has.
+        region_share: share of a classifier's loss that is taken on the mean scores of each closed region, as the style
+            "flat" decodes them; the rest is taken on each cell's own scores.
         decode_rebalancing: lambda of a rebalancing after training instead: probabilities are multiplied by the weights.
         temperature: of the annealed mean that decodes the classes.
         ink_threshold: a pixel with more ink than this is line; its colour is neither a label nor a hint.
@@ -70,6 +72,7 @@ class SketchColorizerConfig(PreTrainedConfig):
     rebalancing: float | int = 0.5
     color_cost_weight: float | int = 0.0
     grey_price: float | int = 0.5
+    region_share: float | int = 0.0
     decode_rebalancing: float | int = 1.0
     temperature: float | int = 0.38
     ink_threshold: float | int = 0.3
@@ -116,7 +119,7 @@ class SketchColorizerConfig(PreTrainedConfig):
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        for key in ("rebalancing", "decode_rebalancing", "ink_threshold"):
+        for key in ("rebalancing", "region_share", "decode_rebalancing", "ink_threshold"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"{key} must be 0..1, got {getattr(self, key)}")
         for key in ("color_cost_weight", "grey_price", "temperature"):

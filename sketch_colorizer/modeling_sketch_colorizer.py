@@ -52,6 +52,23 @@ def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) 
     return cells.gather(2, nearest)[:, :, 0], counts.mean(1)
 
 
+def even_out(features: Tensor, regions: Tensor, weights: Tensor) -> Tensor:
+    """Every cell of (B, C, h, w) takes the mean of its region, in which cells count by their `weights` (B, h, w).
+
+    `regions` (B, H, W) are numbered anew in each picture; a cell lies in the region of its middle pixel. A projection of
+    the result is the region's mean of the projection, which is how the style "flat" pools scores.
+    """
+    stride = regions.shape[-1] // features.shape[-1]
+    cells = regions[:, stride // 2 :: stride, stride // 2 :: stride]
+    first = torch.cumsum(cells.amax((1, 2)) + 1, 0) - (cells.amax((1, 2)) + 1)
+    index = (cells + first[:, None, None]).flatten()
+    pixels = features.movedim(1, -1).flatten(0, 2)  # (B*h*w, C)
+    counts = weights.clamp(min=1e-3).flatten()[:, None].to(pixels)
+    sums = pixels.new_zeros(int(index.max()) + 1, pixels.shape[1]).index_add(0, index, pixels * counts)
+    mean = sums / counts.new_zeros(len(sums), 1).index_add(0, index, counts).clamp(min=1e-3)
+    return mean[index].unflatten(0, cells.shape).movedim(-1, 1)
+
+
 class SketchColorizerPreTrainedModel(PreTrainedModel):
     """Weight initialisation and the shared body."""
 
@@ -159,13 +176,17 @@ class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
         pixel_values: Tensor,
         hint_values: Tensor | None = None,
         labels: Tensor | None = None,
+        regions: Tensor | None = None,
         return_dict: bool = True,
     ) -> SketchColorizerOutput:
-        """(B, 1, H, W) ink in 0..1, (B, 4, H, W) hints, (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
+        """(B, 1, H, W) ink in 0..1, (B, 4, H, W) hints, (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`.
+
+        `regions` (B, H, W) are those of `segment_regions`; a loss with the configuration's `region_share` needs them.
+        """
         features = self._features(pixel_values, hint_values)
         loss = logits = colors = None
         if labels is not None:
-            loss = self._loss(features, *self._pool_labels(labels, pixel_values))
+            loss = self._loss(features, *self._pool_labels(labels, pixel_values), regions)
         if labels is None or not self.training:
             logits = self.head(features).float()
             colors = self.quantizer.decode(logits, self.config.temperature)
@@ -178,17 +199,30 @@ class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
         )
         return output if return_dict else output.to_tuple()
 
-    def _loss(self, features: Tensor, true_colors: Tensor, share: Tensor) -> Tensor:
+    def _loss(self, features: Tensor, true_colors: Tensor, share: Tensor, regions: Tensor | None) -> Tensor:
         """Weighted soft cross-entropy, plus the expected colour cost; no batch of scores is ever built."""
+        part = self.config.region_share
+        if part and regions is None:
+            raise ValueError(f"a loss with region_share={part} needs `regions`; or set the configuration's to 0")
+        target = self._target(true_colors, share)
+        loss = 0 if part == 1 else (1 - part) * self._projected_loss(features, *target)
+        if part:
+            loss = loss + part * self._projected_loss(even_out(features, regions, share), *target)
+        return loss / share.numel()  # a constant, so that two half batches average to the whole one
+
+    def _target(self, true_colors: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Soft labels as indices and weights, and how much each cell counts."""
         indices, weights = self.quantizer.encode(true_colors)
-        loss = projected_loss(
+        return indices, weights, share * self.quantizer.class_weights[indices[:, 0]]
+
+    def _projected_loss(self, features: Tensor, indices: Tensor, weights: Tensor, pixel_weights: Tensor) -> Tensor:
+        return projected_loss(
             features,
             self.head.weight[:, :, 0, 0],
             self.head.bias,
             indices,
             weights,
-            share * self.quantizer.class_weights[indices[:, 0]],
+            pixel_weights,
             color_cost=self.quantizer.color_cost(self.config.grey_price),
             color_cost_weight=self.config.color_cost_weight,
         )
-        return loss / share.numel()  # a constant, so that two half batches average to the whole one

@@ -10,9 +10,11 @@ from sketch_colorizer.configuration_sketch_colorizer import SketchColorizerConfi
 from sketch_colorizer.modeling_sketch_colorizer import (
     SketchColorizerForClassification,
     SketchColorizerForRegression,
+    even_out,
     pool_labels,
 )
 from sketch_colorizer.quantizer import color_histogram
+from sketch_colorizer.regions import pool_by_region
 
 SMALL = {"widths": [8, 12, 16], "encoder_depths": [1, 1, 1], "decoder_depths": [1, 1]}
 MODELS = (SketchColorizerForRegression, SketchColorizerForClassification)
@@ -198,3 +200,52 @@ def test_no_hints_is_the_same_as_zero_hints():
     assert torch.equal(
         model(inputs["pixel_values"]).logits, model(inputs["pixel_values"], inputs["hint_values"]).logits
     )
+
+
+def halves(size: int) -> torch.Tensor:
+    """Two regions, left and right, in each of two pictures."""
+    return (torch.arange(size) >= size // 2).long().expand(2, size, size)
+
+
+def test_evened_features_pool_as_flat_colours_do():
+    features = torch.randn(2, 5, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.tensor([[0, 0, 1, 1], [0, 2, 2, 1], [0, 2, 2, 1], [0, 0, 0, 0]]).repeat_interleave(4, 0)
+    labels = labels.repeat_interleave(4, 1)
+    regions = torch.stack((labels, labels.flip(0)))
+    evened = even_out(features, regions, torch.ones(2, 4, 4, dtype=torch.float64))
+    for number in range(2):
+        numbers = regions[number].int().numpy()
+        pooled = pool_by_region(features[number], numbers, torch.full((16, 16), 255, dtype=torch.uint8).numpy())
+        expected = pooled[regions[number, ::4, ::4]].movedim(-1, 0)
+        assert torch.allclose(evened[number], expected, atol=1e-6)
+
+
+def test_cells_without_weight_do_not_count_in_a_region():
+    features = torch.zeros(1, 1, 2, 2)
+    features[..., 0, 0] = 6.0
+    weights = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]])
+    evened = even_out(features, torch.zeros(1, 8, 8, dtype=torch.long), weights)
+    assert torch.allclose(evened, torch.full_like(evened, 2.0), atol=1e-2)
+
+
+def test_region_share_goes_from_the_loss_of_cells_to_that_of_regions():
+    sample = batch() | {"regions": halves(32)}
+    models = {share: make(region_share=share).train() for share in (0.0, 0.25, 1.0)}
+    losses = {share: model(**sample).loss for share, model in models.items()}
+    assert losses[0.0] == make().train()(**batch()).loss
+    assert torch.isclose(losses[0.25], 0.75 * losses[0.0] + 0.25 * losses[1.0])
+    assert not torch.isclose(losses[0.0], losses[1.0])
+    losses[1.0].backward()
+    assert all(parameter.grad.isfinite().all() for parameter in models[1.0].parameters() if parameter.grad is not None)
+
+
+def test_where_every_cell_is_a_region_the_two_losses_are_one():
+    cells = torch.arange(64).view(8, 8).repeat_interleave(4, 0).repeat_interleave(4, 1).expand(2, 32, 32)
+    losses = [make(region_share=share).train()(**batch(), regions=cells).loss for share in (0.0, 1.0)]
+    assert torch.isclose(*losses, rtol=1e-4)
+
+
+def test_a_loss_over_regions_asks_for_them():
+    with pytest.raises(ValueError, match=r"region_share=0.5 needs `regions`"):
+        make(region_share=0.5)(**batch())
+    assert make(region_share=0.5)(batch()["pixel_values"]).loss is None

@@ -354,6 +354,15 @@ def test_a_model_may_start_from_the_body_of_one_with_the_other_head(corpus, tmp_
         assert model.quantizer.prior.max() > 0.1  # fitted to the corpus, which is mostly white
 
 
+def test_a_later_stage_may_change_the_loss_and_nothing_else(corpus, tmp_path):
+    trained = Trainer(recipe(corpus, tmp_path / "first", max_steps=1)).fit()
+    settings = {"init_from": str(trained), "max_steps": 2}
+    later = Trainer(recipe(corpus, tmp_path / "then", config={"region_share": 0.5}, **settings)).fit()
+    assert json.loads((later / "config.json").read_text())["region_share"] == 0.5
+    with pytest.raises(ValueError, match="beside it `config` may set region_share"):
+        Trainer(recipe(corpus, tmp_path / "other", config={"widths": [8, 8, 8]}, **settings))
+
+
 def test_settings_are_read_as_people_type_them(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("data: x\noutput_dir: y\nlearning_rate: 1e-3\nmixed_precision: no")

@@ -20,6 +20,7 @@ from ..color import rgb_to_lab
 from ..hints import simulate_hints
 from ..line_art import random_line_art, roughen
 from ..quantizer import color_histogram
+from ..regions import segment_regions
 
 COLUMNS = ("image", "line_art", "path")
 HOLDOUT = 50  # one in this many training pictures is never trained on; it serves for choosing between models
@@ -110,6 +111,7 @@ class ColorizationDataset(Dataset):
         share_without_hints: share of samples without any hint.
         scale: range of the picture's longest side, in image sizes.
         draws_lines: False leaves the drawing of the lines to `with_line_art`, which does it for a batch on any device.
+        finds_regions: whether the samples also have the `regions` (H, W) of what is drawn; it must be drawn here, then.
     """
 
     def __init__(
@@ -122,7 +124,11 @@ class ColorizationDataset(Dataset):
         share_without_hints: float = 0.5,
         scale: tuple[float, float] = (0.8, 1.4),
         draws_lines: bool = True,
+        finds_regions: bool = False,
     ) -> None:
+        if finds_regions and not draws_lines:
+            raise ValueError("the regions of a drawing are found where its lines are drawn: draws_lines must be True")
+        self.finds_regions = finds_regions
         self.table, self.image_size, self.seed, self.draws_lines = table, image_size, seed, draws_lines
         self.real_share, self.share_without_hints, self.scale = real_share, share_without_hints, scale
 
@@ -144,7 +150,9 @@ class ColorizationDataset(Dataset):
         hints = simulate_hints(labels, generator, share_without=self.share_without_hints)
         source, seed = rgb if line_art is None else line_art, _seed(self.seed, epoch, index, "lines")
         if self.draws_lines:
-            return {"pixel_values": draw_ink(source, (rows, columns), seed), "hint_values": hints, "labels": labels}
+            ink = draw_ink(source, (rows, columns), seed)
+            sample = {"pixel_values": ink, "hint_values": hints, "labels": labels}
+            return sample | {"regions": find_regions(ink)} if self.finds_regions else sample
         window = torch.tensor((rows.start, rows.stop, columns.start, columns.stop, line_art is not None, seed))
         return {"source": source.expand(3, -1, -1), "window": window, "hint_values": hints, "labels": labels}
 
@@ -184,6 +192,12 @@ def draw_ink(source: Tensor, window: tuple[slice, slice], seed: int) -> Tensor:
     ink = torch.zeros_like(source[:1])
     ink[:, *window] = 1 - line_art[0]
     return ink
+
+
+def find_regions(ink: Tensor) -> Tensor:
+    """The closed regions of a sample's drawing: ink (1, H, W) in 0..1 -> int64 (H, W)."""
+    line_art = ((1 - ink[0]) * 255).round().to(torch.uint8).numpy()
+    return torch.from_numpy(segment_regions(line_art)).long()
 
 
 def with_line_art(batch: dict[str, Tensor]) -> dict[str, Tensor]:

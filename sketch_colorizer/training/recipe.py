@@ -21,7 +21,8 @@ class Recipe:
         output_dir: where checkpoints, samples, logs and the finished model go.
         model: "classification", "regression" or "flow".
         preset: network, see PRESETS in the configuration (for "flow" in its model).
-        config: further configuration fields, for instance {color_space: rgb, rebalancing: 1.0}.
+        config: further configuration fields, for instance {color_space: rgb, rebalancing: 1.0}; beside init_from only
+            those of the loss.
         init_from: a finished model to start from instead of a random one; regression and classification may start
             from each other's body.
         image_size: side of the square training samples, a multiple of the network's stride.

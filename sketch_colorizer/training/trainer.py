@@ -25,6 +25,7 @@ from .run_card import run_card
 from .samples import sample_grid, write_loss_plot, write_sample_grid
 
 MODELS = {"classification": SketchColorizerForClassification, "regression": SketchColorizerForRegression}
+OBJECTIVE = ("region_share", "color_cost_weight", "grey_price", "ink_threshold")  # what a later stage may change
 NUM_HELD_OUT = 96  # held-out pictures whose loss chooses the best weights
 
 
@@ -61,32 +62,42 @@ class Trainer:
         self.processor = SketchColorizerImageProcessor(**recipe.processor)
         set_seed(recipe.seed)
         table, held_out = divide(load_corpus(recipe.data, recipe.split))
+        self.model = self._make_model(table)
+        finds_regions = recipe.model == "classification" and self.model.config.region_share > 0
         on_device = recipe.line_art_on_device
+        if on_device is None:
+            on_device = self.accelerator.device.type == "cuda" and not finds_regions
         sizes = {"image_size": recipe.image_size, "scale": (recipe.min_scale, recipe.max_scale)}
         self.samples = ColorizationDataset(
             table,
             seed=recipe.seed,
             real_share=recipe.real_share,
             share_without_hints=recipe.share_without_hints,
-            draws_lines=not (self.accelerator.device.type == "cuda" if on_device is None else on_device),
+            draws_lines=not on_device,
+            finds_regions=finds_regions,
             **sizes,
         )
-        self.held_out = ColorizationDataset(held_out, seed=1, share_without_hints=1.0, **{**sizes, "scale": (1.0, 1.0)})
-        self.model = self._make_model(table)
+        self.held_out = ColorizationDataset(
+            held_out, seed=1, share_without_hints=1.0, finds_regions=finds_regions, **{**sizes, "scale": (1.0, 1.0)}
+        )
         self.progress = Progress()
 
     def _make_model(self, table) -> nn.Module:
         recipe, kind = self.recipe, _model_class(self.recipe.model)
-        if recipe.init_from and recipe.config:
-            raise ValueError("recipe: init_from brings its own configuration; leave `config` out")
+        free = () if recipe.model == "flow" else OBJECTIVE
+        if recipe.init_from and not set(recipe.config) <= set(free):
+            raise ValueError(
+                "recipe: init_from brings its own network and classes; beside it `config` may set "
+                f"{', '.join(free) or 'nothing'}, got {', '.join(recipe.config)}"
+            )
         other = _other_head(recipe.init_from, kind) if recipe.init_from else None
         if recipe.init_from and other is None:
-            model = kind.from_pretrained(recipe.init_from, dtype=torch.float32)
+            model = kind.from_pretrained(recipe.init_from, dtype=torch.float32, **recipe.config)
         elif recipe.model == "flow":
             model = kind.from_preset(recipe.preset, **recipe.config)
         else:
             if other:
-                trained = other.from_pretrained(recipe.init_from, dtype=torch.float32)
+                trained = other.from_pretrained(recipe.init_from, dtype=torch.float32, **recipe.config)
                 model = kind(trained.config)
                 model.unet.load_state_dict(trained.unet.state_dict())
             else:
@@ -165,7 +176,7 @@ class Trainer:
 
     def _backward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         batch = with_line_art(batch)
-        batch = {key: value.contiguous(memory_format=torch.channels_last) for key, value in batch.items()}
+        batch = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in batch.items()}
         loss = model(**batch).loss
         if not torch.isfinite(loss):
             last = self._checkpoints()[-1].name if self._checkpoints() else "none yet"
