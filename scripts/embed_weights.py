@@ -1,6 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage3/final
+python scripts/embed_weights.py runs/stage8/final
 """
 
 import argparse
