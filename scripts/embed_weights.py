@@ -1,6 +1,8 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage8/final
+    python scripts/embed_weights.py runs/stage6/final runs/stage8/final
+
+Of several models, stages of one network, the mean of the parameters is taken (a model soup, Wortsman et al. 2022).
 """
 
 import argparse
@@ -18,14 +20,23 @@ MAX_BYTES = 10_000_000
 def main() -> None:
     """Load, halve, save under a temporary name, rename."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder of a finished classification model")
+    parser.add_argument(
+        "models", type=Path, nargs="+", metavar="MODEL", help="folder of a finished classification model"
+    )
     parser.add_argument("--rebalancing", type=float, default=0.2, help="of the decoding; 1 is none")
-    parser.add_argument("--temperature", type=float, default=0.55)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--temperature", type=float, default=0.65)
+    parser.add_argument("--guidance", type=float, default=6.0)
+    parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
+    parser.add_argument("--hinted-guidance", type=float, default=3.0)
     parser.add_argument("--paper-threshold", type=float, default=0.5)
     parser.add_argument("--working-size", type=int, default=256)
     arguments = parser.parse_args()
-    model = SketchColorizerForClassification.from_pretrained(arguments.model, dtype=torch.float32)
+    models = [
+        SketchColorizerForClassification.from_pretrained(folder, dtype=torch.float32) for folder in arguments.models
+    ]
+    model = models[-1]
+    for parameter, *others in zip(*(each.parameters() for each in models), strict=True):
+        parameter.data = torch.stack([parameter.data, *(other.data for other in others)]).mean(0)
     model.config.decode_rebalancing = arguments.rebalancing
     model.config.temperature = arguments.temperature
     for parameter in model.parameters():  # the buffers, 512 numbers each, stay exact
@@ -34,6 +45,8 @@ def main() -> None:
         working_size=arguments.working_size,
         temperature=arguments.temperature,
         guidance=arguments.guidance,
+        hinted_temperature=arguments.hinted_temperature,
+        hinted_guidance=arguments.hinted_guidance,
         paper_threshold=arguments.paper_threshold,
     )
     partial = WEIGHTS.with_name("weights.partial")

@@ -40,6 +40,8 @@ class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
     temperature: float
     paper_threshold: float | None
     guidance: float
+    hinted_temperature: float | None
+    hinted_guidance: float | None
     calibration_temperature: float
     white_lightness: float
     white_chroma: float
@@ -59,6 +61,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         paper_threshold: where white paper has more than this probability the colour is exactly white, and everywhere
             else it is decoded from the other classes; None treats white as a class like any other.
         guidance: above 1, what sets a region apart from the rest of its picture decides its colour (`decode_classes`).
+        hinted_temperature, hinted_guidance: the same for a drawing with hints, whose variety is its user's to bring;
+            None is as without hints.
         calibration_temperature: what the scores are divided by where they are shown as probabilities (uncertainty,
             suggestions, proposals); measured by scripts/calibrate.py. The colours do not depend on it.
         white_lightness: a colour at least this light (L, 0..100) and with at most white_chroma becomes exactly white.
@@ -81,6 +85,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         temperature: float = 0.38,
         paper_threshold: float | None = paper_threshold,
         guidance: float = 1.0,
+        hinted_temperature: float | None = None,
+        hinted_guidance: float | None = None,
         calibration_temperature: float = 1.0,
         white_lightness: float = 97.0,
         white_chroma: float = 3.0,
@@ -100,6 +106,8 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         self.temperature = _check_temperature(temperature)
         self.paper_threshold = _check_paper_threshold(paper_threshold)
         self.guidance = _check_guidance(guidance)
+        self.hinted_temperature = None if hinted_temperature is None else _check_temperature(hinted_temperature)
+        self.hinted_guidance = None if hinted_guidance is None else _check_guidance(hinted_guidance)
         self.calibration_temperature = _check_calibration(calibration_temperature)
         self.white_lightness = white_lightness
         self.white_chroma = white_chroma
@@ -224,9 +232,11 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
             to_rgb=self._to_rgb,
             bin_colors=outputs.bin_colors.float().cpu() if has_classes else None,
             bin_weights=outputs.bin_weights.float().cpu() if has_classes else None,
-            temperature=_check_temperature(self.temperature if temperature is None else temperature),
+            temperature=_check_temperature(_first(temperature, self.temperature)),
+            hinted_temperature=_first(temperature, self.hinted_temperature, self.temperature),
             paper_threshold=self.paper_threshold,
-            guidance=_check_guidance(self.guidance if guidance is None else guidance),
+            guidance=_check_guidance(_first(guidance, self.guidance)),
+            hinted_guidance=_first(guidance, self.hinted_guidance, self.guidance),
             palette=None if palette is None else read_palette(palette),
             calibration_temperature=self.calibration_temperature,
         )
@@ -262,6 +272,11 @@ class SketchColorizerImageProcessor(BaseImageProcessor):
         divisor = self.size_divisor
         height, width = (math.ceil(max(sides) / divisor) * divisor for sides in zip(*shapes, strict=True))
         return height, width
+
+
+def _first(*values: float | None) -> float:
+    """The first of these that is set."""
+    return next(value for value in values if value is not None)
 
 
 def _read_all_hints(

@@ -55,8 +55,8 @@ def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) 
 def even_out(features: Tensor, regions: Tensor, weights: Tensor) -> Tensor:
     """Every cell of (B, C, h, w) takes the mean of its region, in which cells count by their `weights` (B, h, w).
 
-    `regions` (B, H, W) are numbered anew in each picture; a cell lies in the region of its middle pixel. A projection of
-    the result is the region's mean of the projection, which is how the style "flat" pools scores.
+    `regions` (B, H, W) are numbered anew in each picture; a cell lies in the region of its middle pixel. A projection
+    of the result is the region's mean of the projection, which is how the style "flat" pools scores.
     """
     stride = regions.shape[-1] // features.shape[-1]
     cells = regions[:, stride // 2 :: stride, stride // 2 :: stride]

@@ -46,6 +46,7 @@ class Painter:
         to_rgb: Lab (.., 3) -> uint8 sRGB (.., 3), in which white is paper.
         bin_colors: (Q, 3) Lab, where the pages hold scores of classes; None where they hold colours.
         bin_weights: (Q,) see `decode_classes`, as are temperature, paper_threshold and guidance.
+        hinted_temperature, hinted_guidance: what stands in their place for a page with hints of its user.
         palette: the colours to which everything that is painted is restricted; paper stays white.
         calibration_temperature: see `RegionDistributions`; what is painted does not depend on it.
     """
@@ -54,8 +55,10 @@ class Painter:
     bin_colors: Tensor | None
     bin_weights: Tensor | None
     temperature: float
+    hinted_temperature: float
     paper_threshold: float | None
     guidance: float
+    hinted_guidance: float
     palette: Palette | None
     calibration_temperature: float = 1.0
 
@@ -144,9 +147,9 @@ class Painter:
             values,
             self.bin_colors,
             self.bin_weights if odds is None else odds * (self.bin_weights > 0),
-            temperature=self.temperature,
+            temperature=self.temperature if odds is None else self.hinted_temperature,
             paper_threshold=self.paper_threshold,
-            guidance=self.guidance,
+            guidance=self.guidance if odds is None else self.hinted_guidance,
             areas=areas,
             dim=-1,
         )

@@ -264,3 +264,25 @@ def test_with_hints_rare_colours_are_the_users_to_choose(processor):
     assert right_half([1.0, 1.0, 3.0], None) == BLUE
     assert right_half([1.0, 1.0, 3.0], green) == RED
     assert right_half([1.0, 0.0, 1.0], None) == right_half([1.0, 0.0, 1.0], green) == BLUE  # 0: a class that is none
+
+
+def test_a_hinted_drawing_is_decoded_by_its_own_settings_unless_told_otherwise(processor, tmp_path):
+    drawing = Image.new("L", (96, 96), 255)
+    drawing.paste(0, (46, 0, 50, 96))  # two regions
+    outputs = classes(processor(drawing), 1, sure=2.0)
+    outputs.logits[:, 0] = -9.0  # no paper
+    outputs.bin_weights = torch.ones(3)
+    processor.temperature, processor.hinted_temperature = 1.0, 0.0  # the mean, and the mode
+    processor.save_pretrained(tmp_path)
+    loaded = type(processor).from_pretrained(tmp_path)
+    assert loaded.hinted_temperature == 0.0
+
+    def right_half(**settings):
+        return tuple(pixels(loaded.post_process_colorization(outputs, drawing, **settings)[0].colors)[48, 80])
+
+    green = [(10, 10, "#1e8c3c")]  # in the left half, and far from both classes
+    assert right_half(hints=green) == right_half(temperature=0.0) == RED
+    assert right_half() == right_half(temperature=1.0) != RED
+    assert right_half(hints=green, temperature=1.0) != RED
+    with pytest.raises(ValueError, match="temperature"):
+        type(processor)(hinted_temperature=-1.0)
