@@ -42,7 +42,7 @@ def main() -> None:
     rows = measure_rows(table, measure, RowStore(arguments.work / name), label="gmic", workers=arguments.workers)
     facts = {"version": version, "filter": " ".join(FILTER), "seed": arguments.seed, "counts": counts}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(facts | {"rows": rounded(rows)}, indent=1) + "\n")
+    arguments.output.write_text(json.dumps(facts | {"rows": rounded(rows)}, separators=(",", ":")) + "\n")
     print(f"{len(rows)} pictures with G'MIC {version}: {arguments.output}")
 
 
