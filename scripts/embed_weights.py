@@ -1,8 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-    python scripts/embed_weights.py runs/stage6/final runs/stage8/final
-
-Of several models, stages of one network, the mean of the parameters is taken (a model soup, Wortsman et al. 2022).
+python scripts/embed_weights.py runs/stage8/final
 """
 
 import argparse
@@ -20,9 +18,7 @@ MAX_BYTES = 10_000_000
 def main() -> None:
     """Load, halve, save under a temporary name, rename."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "models", type=Path, nargs="+", metavar="MODEL", help="folder of a finished classification model"
-    )
+    parser.add_argument("model", type=Path, help="folder of a finished classification model")
     parser.add_argument("--rebalancing", type=float, default=0.2, help="of the decoding; 1 is none")
     parser.add_argument("--temperature", type=float, default=0.65)
     parser.add_argument("--guidance", type=float, default=6.0)
@@ -31,12 +27,7 @@ def main() -> None:
     parser.add_argument("--paper-threshold", type=float, default=0.5)
     parser.add_argument("--working-size", type=int, default=256)
     arguments = parser.parse_args()
-    models = [
-        SketchColorizerForClassification.from_pretrained(folder, dtype=torch.float32) for folder in arguments.models
-    ]
-    model = models[-1]
-    for parameter, *others in zip(*(each.parameters() for each in models), strict=True):
-        parameter.data = torch.stack([parameter.data, *(other.data for other in others)]).mean(0)
+    model = SketchColorizerForClassification.from_pretrained(arguments.model, dtype=torch.float32)
     model.config.decode_rebalancing = arguments.rebalancing
     model.config.temperature = arguments.temperature
     for parameter in model.parameters():  # the buffers, 512 numbers each, stay exact

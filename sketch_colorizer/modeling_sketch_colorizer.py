@@ -60,7 +60,8 @@ def even_out(features: Tensor, regions: Tensor, weights: Tensor) -> Tensor:
     """
     stride = regions.shape[-1] // features.shape[-1]
     cells = regions[:, stride // 2 :: stride, stride // 2 :: stride]
-    first = torch.cumsum(cells.amax((1, 2)) + 1, 0) - (cells.amax((1, 2)) + 1)
+    regions_each = cells.amax((1, 2)) + 1
+    first = regions_each.cumsum(0) - regions_each  # in the batch's own numbering
     index = (cells + first[:, None, None]).flatten()
     pixels = features.movedim(1, -1).flatten(0, 2)  # (B*h*w, C)
     counts = weights.clamp(min=1e-3).flatten()[:, None].to(pixels)

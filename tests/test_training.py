@@ -363,6 +363,15 @@ def test_a_later_stage_may_change_the_loss_and_nothing_else(corpus, tmp_path):
         Trainer(recipe(corpus, tmp_path / "other", config={"widths": [8, 8, 8]}, **settings))
 
 
+def test_regions_are_found_in_the_loader_or_not_at_all(corpus, tmp_path):
+    config = {**SMALL, "region_share": 0.5}
+    sample = Trainer(recipe(corpus, tmp_path, config=config)).samples[0]
+    assert sample["regions"].shape == sample["pixel_values"].shape[1:]
+    assert set(Trainer(recipe(corpus, tmp_path)).samples[0]) == {"pixel_values", "hint_values", "labels"}
+    with pytest.raises(ValueError, match="line_art_on_device"):
+        Trainer(recipe(corpus, tmp_path, config=config, line_art_on_device=True))
+
+
 def test_settings_are_read_as_people_type_them(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("data: x\noutput_dir: y\nlearning_rate: 1e-3\nmixed_precision: no")

@@ -127,7 +127,10 @@ class ColorizationDataset(Dataset):
         finds_regions: bool = False,
     ) -> None:
         if finds_regions and not draws_lines:
-            raise ValueError("the regions of a drawing are found where its lines are drawn: draws_lines must be True")
+            raise ValueError(
+                "a loss over regions needs its lines drawn in the loader, where regions are found: "
+                "leave draws_lines (in a recipe, line_art_on_device) at its default"
+            )
         self.finds_regions = finds_regions
         self.table, self.image_size, self.seed, self.draws_lines = table, image_size, seed, draws_lines
         self.real_share, self.share_without_hints, self.scale = real_share, share_without_hints, scale

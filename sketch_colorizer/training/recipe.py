@@ -28,7 +28,8 @@ class Recipe:
         image_size: side of the square training samples, a multiple of the network's stride.
         max_steps, max_minutes: the run ends at whichever comes first.
         final_lr: share of the learning rate that is left at max_steps (cosine); 1 keeps it constant.
-        line_art_on_device: whether lines are drawn where the model is instead of in the loader; None does so on a GPU.
+        line_art_on_device: whether lines are drawn where the model is instead of in the loader; None does so on a GPU,
+            unless the loss needs the regions of what is drawn (`region_share`).
         mixed_precision: "no", "bf16" or "fp16".
         log_with: a tracker that accelerate knows, such as "tensorboard"; its log lies in output_dir.
         processor: settings of the image processor that the finished model comes with, for instance {working_size: 128}.
