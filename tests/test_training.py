@@ -182,10 +182,11 @@ def test_training_lowers_the_loss(tmp_path, model):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, num_workers):
-    unbroken = Trainer(recipe(corpus, tmp_path / "unbroken", num_workers=num_workers)).fit()
-    stopped = recipe(corpus, tmp_path / "stopped", num_workers=num_workers)
+@pytest.mark.parametrize(("num_workers", "optimizer"), [(0, "adamw"), (2, "adamw"), (0, "muon")])
+def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, num_workers, optimizer):
+    settings = {"num_workers": num_workers, "optimizer": optimizer}
+    unbroken = Trainer(recipe(corpus, tmp_path / "unbroken", **settings)).fit()
+    stopped = recipe(corpus, tmp_path / "stopped", **settings)
     trainer = Trainer(stopped)
     trainer._out_of_time = lambda: trainer.progress.step >= 5  # between two checkpoints
     trainer.fit()
@@ -320,6 +321,7 @@ def test_max_minutes_stops_in_time_with_weights(corpus, tmp_path):
         ("data: x\noutput_dir: y", ["batch_size=many"], "batch_size must be int, got 'many'"),
         ("data: x\noutput_dir: y", ["batch_size=0"], "batch_size must be at least 1"),
         ("data: x\noutput_dir: y", ["model=gan"], "model must be one of"),
+        ("data: x\noutput_dir: y", ["optimizer=sgd"], "optimizer must be one of .*'adamw', 'muon'.*, got 'sgd'"),
         ("data: x\noutput_dir: y", ["seed"], "an override is key=value"),
         ("- a list", [], "no recipe"),
     ],

@@ -10,6 +10,7 @@ import yaml
 
 MODELS = ("classification", "regression", "flow")
 PRECISIONS = ("no", "bf16", "fp16")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Recipe:
             from each other's body.
         image_size: side of the square training samples, a multiple of the network's stride.
         max_steps, max_minutes: the run ends at whichever comes first.
+        optimizer: "adamw", or "muon" for the weights between hidden layers (`Muon`).
         final_lr: share of the learning rate that is left at max_steps (cosine); 1 keeps it constant.
         line_art_on_device: whether lines are drawn where the model is instead of in the loader; None does so on a GPU,
             unless the loss needs the regions of what is drawn (`region_share`).
@@ -50,6 +52,7 @@ class Recipe:
     max_scale: float = 1.4
     max_steps: int = 10000
     max_minutes: float | None = None
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     final_lr: float = 0.0
     warmup_steps: int = 200
@@ -76,6 +79,8 @@ class Recipe:
             self._check_type(name, hint)
         if self.model not in MODELS:
             raise ValueError(f"recipe: model must be one of {MODELS}, got {self.model!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"recipe: optimizer must be one of {OPTIMIZERS}, got {self.optimizer!r}")
         if self.mixed_precision not in PRECISIONS:
             raise ValueError(f"recipe: mixed_precision must be one of {PRECISIONS}, got {self.mixed_precision!r}")
         for name in (

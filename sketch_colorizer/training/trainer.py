@@ -20,6 +20,7 @@ from ..image_processing_sketch_colorizer import SketchColorizerImageProcessor
 from ..modeling_sketch_colorizer import SketchColorizerForClassification, SketchColorizerForRegression
 from .corpus_prior import stored_colors
 from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors, with_line_art
+from .muon import Muon, hidden_weights
 from .recipe import Recipe
 from .run_card import run_card
 from .samples import sample_grid, write_loss_plot, write_sample_grid
@@ -114,8 +115,9 @@ class Trainer:
     def fit(self, *, resume: bool = False) -> Path:
         """Train to the end of the recipe; returns the folder of the finished model."""
         recipe, accelerator = self.recipe, self.accelerator
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+        optimizer = Muon(
+            list(self.model.parameters()),
+            hidden_weights(self.model) if recipe.optimizer == "muon" else [],
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             betas=(0.9, 0.98),
