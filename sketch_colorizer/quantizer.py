@@ -176,6 +176,11 @@ class ColorQuantizer(nn.Module):
         self.reachable.copy_(reachable)
         self.bin_colors.copy_(colors)
         self.prior.copy_(prior)
+        self.weigh_classes()
+
+    @torch.no_grad()
+    def weigh_classes(self) -> None:
+        """Take the rebalancing weights from the prior; again where `rebalancing` has changed since they were stored."""
         self.class_weights.copy_(self.rebalance(self.rebalancing))
 
     def _smooth(self, prior: Tensor, colors: Tensor, reachable: Tensor) -> Tensor:

@@ -359,9 +359,12 @@ def test_a_model_may_start_from_the_body_of_one_with_the_other_head(corpus, tmp_
 def test_a_later_stage_may_change_the_loss_and_nothing_else(corpus, tmp_path):
     trained = Trainer(recipe(corpus, tmp_path / "first", max_steps=1)).fit()
     settings = {"init_from": str(trained), "max_steps": 2}
-    later = Trainer(recipe(corpus, tmp_path / "then", config={"region_share": 0.5}, **settings)).fit()
-    assert json.loads((later / "config.json").read_text())["region_share"] == 0.5
-    with pytest.raises(ValueError, match="beside it `config` may set region_share"):
+    later = Trainer(recipe(corpus, tmp_path / "then", config={"region_share": 0.5, "rebalancing": 0.2}, **settings))
+    assert json.loads((later.fit() / "config.json").read_text())["region_share"] == 0.5
+    quantizer = SketchColorizerForClassification.from_pretrained(tmp_path / "then" / "final").quantizer
+    torch.testing.assert_close(quantizer.class_weights, quantizer.rebalance(0.2))
+    assert not torch.equal(quantizer.class_weights, weights(trained)["quantizer.class_weights"])
+    with pytest.raises(ValueError, match="beside it `config` may set rebalancing, region_share"):
         Trainer(recipe(corpus, tmp_path / "other", config={"widths": [8, 8, 8]}, **settings))
 
 

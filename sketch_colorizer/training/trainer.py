@@ -26,7 +26,13 @@ from .run_card import run_card
 from .samples import sample_grid, write_loss_plot, write_sample_grid
 
 MODELS = {"classification": SketchColorizerForClassification, "regression": SketchColorizerForRegression}
-OBJECTIVE = ("region_share", "color_cost_weight", "grey_price", "ink_threshold")  # what a later stage may change
+OBJECTIVE = (  # what a later stage may change
+    "rebalancing",
+    "region_share",
+    "color_cost_weight",
+    "grey_price",
+    "ink_threshold",
+)
 NUM_HELD_OUT = 96  # held-out pictures whose loss chooses the best weights
 
 
@@ -94,6 +100,8 @@ class Trainer:
         other = _other_head(recipe.init_from, kind) if recipe.init_from else None
         if recipe.init_from and other is None:
             model = kind.from_pretrained(recipe.init_from, dtype=torch.float32, **recipe.config)
+            if recipe.model == "classification":
+                model.quantizer.weigh_classes()
         elif recipe.model == "flow":
             model = kind.from_preset(recipe.preset, **recipe.config)
         else:
