@@ -1,6 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage8/final
+python scripts/embed_weights.py runs/stage10/final
 """
 
 import argparse
@@ -21,11 +21,11 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="folder of a finished classification model")
     parser.add_argument("--rebalancing", type=float, default=0.2, help="of the decoding; 1 is none")
     parser.add_argument("--temperature", type=float, default=0.65)
-    parser.add_argument("--guidance", type=float, default=6.0)
+    parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
     parser.add_argument("--hinted-guidance", type=float, default=3.0)
     parser.add_argument("--paper-threshold", type=float, default=0.5)
-    parser.add_argument("--working-size", type=int, default=256)
+    parser.add_argument("--working-size", type=int, default=192)
     arguments = parser.parse_args()
     model = SketchColorizerForClassification.from_pretrained(arguments.model, dtype=torch.float32)
     model.config.decode_rebalancing = arguments.rebalancing
