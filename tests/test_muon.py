@@ -75,6 +75,17 @@ def test_a_hidden_weight_moves_about_as_far_as_under_adamw_and_the_others_as_und
         torch.testing.assert_close(ours.get_parameter(name), theirs.get_parameter(name), rtol=0, atol=0)
 
 
+def test_a_step_that_overflows_in_half_precision_is_left_out():
+    layers = two_layers()
+    optimizer = Muon(list(layers.parameters()), [layers[0].weight], fused=True, **SETTINGS)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(layers(torch.ones(1, 6)).sum() * torch.inf).backward()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    for weight, before in zip(layers.parameters(), two_layers().parameters(), strict=True):
+        torch.testing.assert_close(weight, before, rtol=0, atol=0)
+
+
 def test_its_state_is_stored_and_read():
     unbroken, first = two_layers(), two_layers()
     optimizer = Muon(list(unbroken.parameters()), [unbroken[0].weight], **SETTINGS)

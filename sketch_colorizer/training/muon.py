@@ -39,6 +39,8 @@ class Muon(torch.optim.AdamW):
     def __init__(self, params: list[nn.Parameter], hidden: list[nn.Parameter], **settings) -> None:
         super().__init__(params, **settings)
         self.hidden = {id(weight) for weight in hidden}
+        if hidden:  # AdamW's fused kernel leaves an overflowing step out by itself; with Muon the scaler has to
+            self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> Tensor | None:
