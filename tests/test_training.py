@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ pytest.importorskip("accelerate", reason="the extra 'train' is not installed")
 pa = pytest.importorskip("pyarrow")
 
 import pyarrow.parquet as pq  # noqa: E402
+from accelerate.state import AcceleratorState  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from sketch_colorizer.modeling_sketch_colorizer import SketchColorizerForClassification  # noqa: E402
@@ -220,6 +222,29 @@ def test_an_unknown_tracker_or_processor_setting_is_one_clear_error(corpus, tmp_
         Trainer(recipe(corpus, tmp_path, log_with="paper"))
     with pytest.raises(ValueError, match="unknown key workingsize"):
         Trainer(recipe(corpus, tmp_path, processor={"workingsize": 64}))
+
+
+@pytest.fixture
+def other_precision():
+    """Accelerate holds the precision once for a process; what a test sets must not reach the next one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision", "slow"), [("AVX2", "bf16", True), ("AVX512", "bf16", False), ("AVX2", "no", False)]
+)
+def test_bf16_is_warned_of_where_it_is_emulated(
+    corpus, tmp_path, monkeypatch, other_precision, instructions, precision, slow
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        Trainer(recipe(corpus, tmp_path, mixed_precision=precision))
+    said = [str(warning.message) for warning in caught if "bf16" in str(warning.message)]
+    assert len(said) == slow
+    assert all(f"this processor ({instructions}) has no bf16" in text and "mixed_precision=no" in text for text in said)
 
 
 @pytest.mark.parametrize("model", ["classification", "regression"])
