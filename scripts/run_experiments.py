@@ -1,6 +1,6 @@
 """The poster's claims as experiments: trains the systems a..i, evaluates them, and writes docs/experiments.md.
 
-    python scripts/run_experiments.py --data CORPUS [--budget cpu|gpu] [--only a d] [--jobs 2]
+    python scripts/run_experiments.py --data CORPUS [--budget cpu|small|gpu] [--only a d] [--jobs 2]
 
 Runs that are done are not repeated, and a run that was killed goes on from its last checkpoint: start the same command
 again. What the systems are stands in scripts/experiments.yaml. `--report` writes the page anew from the JSON alone.
@@ -28,9 +28,9 @@ def main() -> None:
     """Train and evaluate what is missing, then gather everything that is done."""
     arguments = _parser().parse_args()
     if arguments.report:
-        results = json.loads((arguments.docs / "experiments.json").read_text())
+        results = json.loads((arguments.docs / f"{arguments.name}.json").read_text())
         results["claims"] = {group: verdicts(results, group) for group in results["groups"]}
-        return _write(results, arguments.docs)
+        return _write(results, arguments.docs, arguments.name)
     if arguments.data is None:
         raise SystemExit("error: name the corpus with --data")
     try:
@@ -59,15 +59,15 @@ def _all(plan: Plan, arguments: argparse.Namespace) -> None:
     }
     results = gather(plan, temperatures=curves)
     arguments.docs.mkdir(parents=True, exist_ok=True)
-    _draw_examples(plan, list(results["systems"]), arguments.docs / "experiments-examples.webp")
-    _write(results, arguments.docs)
+    _draw_examples(plan, list(results["systems"]), arguments.docs / f"{arguments.name}-examples.webp")
+    _write(results, arguments.docs, arguments.name)
     if failed:
         raise SystemExit(f"error: {', '.join(failed)} failed; the others are in the report")
 
 
-def _write(results: dict, docs: Path) -> None:
-    (docs / "experiments.json").write_text(json.dumps(results, indent=1) + "\n")
-    page = write_experiments(results, docs, sheet=(docs / "experiments-examples.webp").is_file())
+def _write(results: dict, docs: Path, name: str) -> None:
+    (docs / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    page = write_experiments(results, docs, name=name, sheet=(docs / f"{name}-examples.webp").is_file())
     print(f"wrote {page}")
 
 
@@ -94,12 +94,13 @@ def _draw_examples(plan: Plan, systems: list[str], path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="corpus folder or data set on the Hub")
-    parser.add_argument("--budget", default="cpu", help="cpu or gpu: sizes, steps and seeds [cpu]")
+    parser.add_argument("--budget", default="cpu", help="cpu, small or gpu: sizes, steps and seeds [cpu]")
     parser.add_argument("--only", nargs="+", default=[], metavar="SYSTEM", help="train these alone")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side [1]")
     parser.add_argument("--plan", type=Path, default=ROOT / "scripts/experiments.yaml", help="what is trained")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs/experiments", help="where runs go")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the report goes")
+    parser.add_argument("--name", default="experiments", help="of the report: NAME.md, NAME.json, NAME-figures.png ..")
     parser.add_argument("--resume", action="store_true", help="accepted and not needed: runs always go on")
     parser.add_argument("--report", action="store_true", help="only write the page anew from experiments.json")
     parser.add_argument("--work-on", metavar="SYSTEM-SEED", help=argparse.SUPPRESS)

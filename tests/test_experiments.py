@@ -95,7 +95,7 @@ def test_every_system_of_the_shipped_plan_is_a_valid_recipe_and_differs_in_its_s
 
 
 def test_an_unknown_budget_or_system_is_one_clear_error(plan):
-    with pytest.raises(ValueError, match="must be one of cpu, gpu, got 'tpu'"):
+    with pytest.raises(ValueError, match="must be one of cpu, small, gpu, got 'tpu'"):
         Plan.load(PLAN, budget="tpu", data="corpus", folder="runs")
     with pytest.raises(ValueError, match="no system z; there are a, b, c"):
         plan.runs(["z"])
