@@ -27,19 +27,24 @@ CELL, HEADER = 150, 24
 def main() -> None:
     """Train and evaluate what is missing, then gather everything that is done."""
     arguments = _parser().parse_args()
-    if arguments.report:
-        results = json.loads((arguments.docs / f"{arguments.name}.json").read_text())
-        results["claims"] = {group: verdicts(results, group) for group in results["groups"]}
-        return _write(results, arguments.docs, arguments.name)
-    if arguments.data is None:
+    if arguments.data is None and not arguments.report:
         raise SystemExit("error: name the corpus with --data")
     try:
         plan = Plan.load(arguments.plan, budget=arguments.budget, data=arguments.data, folder=arguments.folder)
+        if arguments.report:
+            return _report(plan, arguments.docs)
         if arguments.work_on:
             return _work(plan, *arguments.work_on.split("-"))
         return _all(plan, arguments)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def _report(plan: Plan, docs: Path) -> None:
+    """The page anew, from what is stored."""
+    results = json.loads((docs / f"{plan.report_name}.json").read_text())
+    results["claims"] = {group: verdicts(results, group) for group in results["groups"]}
+    _write(results, docs, plan.report_name)
 
 
 def _work(plan: Plan, system: str, seed: str) -> None:
@@ -59,8 +64,8 @@ def _all(plan: Plan, arguments: argparse.Namespace) -> None:
     }
     results = gather(plan, temperatures=curves)
     arguments.docs.mkdir(parents=True, exist_ok=True)
-    _draw_examples(plan, list(results["systems"]), arguments.docs / f"{arguments.name}-examples.webp")
-    _write(results, arguments.docs, arguments.name)
+    _draw_examples(plan, list(results["systems"]), arguments.docs / f"{plan.report_name}-examples.webp")
+    _write(results, arguments.docs, plan.report_name)
     if failed:
         raise SystemExit(f"error: {', '.join(failed)} failed; the others are in the report")
 
@@ -100,9 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", type=Path, default=ROOT / "scripts/experiments.yaml", help="what is trained")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs/experiments", help="where runs go")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the report goes")
-    parser.add_argument("--name", default="experiments", help="of the report: NAME.md, NAME.json, NAME-figures.png ..")
     parser.add_argument("--resume", action="store_true", help="accepted and not needed: runs always go on")
-    parser.add_argument("--report", action="store_true", help="only write the page anew from experiments.json")
+    parser.add_argument("--report", action="store_true", help="only write the budget's page anew from its JSON")
     parser.add_argument("--work-on", metavar="SYSTEM-SEED", help=argparse.SUPPRESS)
     return parser
 

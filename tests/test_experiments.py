@@ -94,6 +94,13 @@ def test_every_system_of_the_shipped_plan_is_a_valid_recipe_and_differs_in_its_s
     assert [name for name, recipe in recipes.items() if recipe.model == "regression"] == ["a"]
 
 
+def test_the_small_budget_leaves_the_page_of_the_first_alone():
+    names = {
+        budget: Plan.load(PLAN, budget=budget, data="corpus", folder="runs").report_name for budget in ("cpu", "small")
+    }
+    assert names == {"cpu": "experiments", "small": "experiments-small"}
+
+
 def test_an_unknown_budget_or_system_is_one_clear_error(plan):
     with pytest.raises(ValueError, match="must be one of cpu, small, gpu, got 'tpu'"):
         Plan.load(PLAN, budget="tpu", data="corpus", folder="runs")

@@ -40,7 +40,7 @@ def write_experiments(
 
 def markdown(results: Results, *, name: str = "experiments", images: Sequence[str] = (), sheet: bool = False) -> str:
     """The page: what was asked and found, then every figure."""
-    parts = ["# The poster's claims, measured", *_preamble(results, name), "## What was found", _claims(results)]
+    parts = ["# The poster's claims, measured", *_preamble(results), "## What was found", _claims(results)]
     parts += [f"![{LABELS_OF_PLOTS[image]}]({name}-{image}.png)" for image in images if image != "temperatures"]
     if sheet:
         parts += ["## To look at", f"![Drawings of this project, coloured by each system]({name}-examples.webp)"]
@@ -62,7 +62,7 @@ LABELS_OF_PLOTS = {
 }
 
 
-def _preamble(results: Results, name: str) -> list[str]:
+def _preamble(results: Results) -> list[str]:
     budget, data = results["budget"], results["data"]
     steps = f"{budget['max_steps']:,} steps of {budget['batch_size']} samples of {budget['image_size']} pixels"
     seeds = len(budget["seeds"])
@@ -83,8 +83,8 @@ def _preamble(results: Results, name: str) -> list[str]:
         "one metric and on the other side in none, **refuted** the other way round, **both ways** where metrics "
         "contradict each other, and **undecided** where every interval holds zero. Of twenty intervals one may be "
         f"wrong by chance. {caution}",
-        f"Repeat it: `python scripts/run_experiments.py --data CORPUS --budget {budget['name']} --name {name}`; what "
-        "the systems are stands in `scripts/experiments.yaml`.",
+        f"Repeat it: `python scripts/run_experiments.py --data CORPUS --budget {budget['name']}`; what the systems are "
+        "stands in `scripts/experiments.yaml`.",
     ]
     return [*parts, f"**{budget['note']}**"] if budget.get("note") else parts
 

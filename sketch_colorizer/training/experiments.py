@@ -46,8 +46,13 @@ class Plan:
 
     @property
     def limits(self) -> dict[str, Any]:
-        """The budget's own entries: recipe, seeds, pictures, curve_pictures."""
+        """The budget's own entries: recipe, seeds, pictures, curve_pictures, report."""
         return self.settings["budgets"][self.budget]
+
+    @property
+    def report_name(self) -> str:
+        """What the report's files are called; a budget may name its own, to leave another's page alone."""
+        return self.limits.get("report", "experiments")
 
     def runs(self, only: Sequence[str] = ()) -> list["Run"]:
         """Every system with every seed, the costliest first, so that none of them is left over at the end."""
