@@ -139,8 +139,8 @@ def measure_warm(pipeline: Any, drawing: Path, repeats: int) -> dict[str, Any]:
 def measure_cold(drawing: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """The command `sketch-colorizer colorize` in a new process, and the part of it that importing torch takes.
 
-    `seconds_import_torch` is `import torch` alone. transformers then loads more of torch (its compiler, its distributed
-    tensors): `share_torch_modules` counts every module of torch, of the time of the same run.
+    `seconds_import_torch` is `import torch` alone; `share_torch_modules` is the share of every module of torch, whoever
+    asks for it, in the time of the same run.
     """
     program = Path(sys.executable).with_name("sketch-colorizer")
     command = [str(program), "colorize", str(drawing), "--overwrite"]

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from sketch_colorizer import ColorizationPipeline
-from sketch_colorizer.pipeline_sketch_colorizer import EMBEDDED_WEIGHTS
+from sketch_colorizer.model_files import EMBEDDED_WEIGHTS
 from sketch_colorizer.training.calibration import fit_temperature
 from sketch_colorizer.training.data import divide, load_corpus
 

@@ -9,7 +9,7 @@ from .auto_classes import register_auto_classes, register_with_transformers
 _HOMES = {
     "ColorQuantizer": "quantizer",
     "ColorizationPipeline": "pipeline_sketch_colorizer",
-    "ColorizationResult": "image_processing_sketch_colorizer",
+    "ColorizationResult": "colorization_result",
     "FlowColorizerModel": "modeling_flow_colorizer",
     "FlowColorizerPipeline": "pipeline_flow_colorizer",
     "SketchColorizerConfig": "configuration_sketch_colorizer",

@@ -1,4 +1,4 @@
-"""The two models of the poster on one body: colours by regression, and colours as classes with soft labels."""
+"""The two models of the poster as transformers trains, saves and loads them: networks with labels and losses."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,23 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .color import lab_to_rgb, rgb_to_lab
+from .color import lab_to_rgb
 from .configuration_sketch_colorizer import SketchColorizerConfig
 from .losses import projected_loss, squared_error
-from .quantizer import ColorQuantizer
-from .unet import ChannelNorm, UNet, ZeroConv2d
+from .networks import ClassificationNetwork, RegressionNetwork
+from .unet import ChannelNorm, ZeroConv2d
 
 
 @dataclass
 class SketchColorizerOutput(ModelOutput):
-    """What both models return.
+    """What both models return: a `NetworkOutput` with a loss.
 
     Args:
         loss: scalar, when `labels` were given.
         colors: (B, 3, h, w) Lab; h = H / output_stride. None in training with labels, where nobody looks at them.
         logits: (B, Q, h, w) class scores; None for regression, and in training with labels (see `projected_loss`).
-        bin_colors: (Q, 3) Lab, the colour of each class; None for regression.
-        bin_weights: (Q,) what `decode_classes` multiplies each class's probability with; None for regression.
+        bin_colors: (Q, 3) Lab, the colour of each class; None where there are no logits.
+        bin_weights: (Q,) what `decode_classes` multiplies each class's probability with; None like `bin_colors`.
     """
 
     loss: Tensor | None = None
@@ -71,7 +71,7 @@ def even_out(features: Tensor, regions: Tensor, weights: Tensor) -> Tensor:
 
 
 class SketchColorizerPreTrainedModel(PreTrainedModel):
-    """Weight initialisation and the shared body."""
+    """Weight initialisation, and what transformers wants to know."""
 
     config: SketchColorizerConfig
     base_model_prefix = "sketch_colorizer"
@@ -82,16 +82,8 @@ class SketchColorizerPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: SketchColorizerConfig) -> None:
         super().__init__(config)
-        self.unet = UNet(
-            1 + config.hint_channels,
-            widths=config.widths,
-            encoder_depths=config.encoder_depths,
-            decoder_depths=config.decoder_depths,
-            stem_stride=config.stem_stride,
-            output_stride=config.output_stride,
-            block=config.block,
-            attention_head_channels=config.attention_head_channels,
-        )
+        self.build(config)
+        self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -106,31 +98,23 @@ class SketchColorizerPreTrainedModel(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    def _features(self, pixel_values: Tensor, hint_values: Tensor | None) -> Tensor:
-        """Ink and hints through the body: (B, 1, H, W) and (B, 4, H, W) -> (B, C, h, w)."""
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != 1:
-            raise ValueError(f"pixel_values must be ink shaped (B, 1, H, W), got {tuple(pixel_values.shape)}")
-        batch, _, height, width = pixel_values.shape
-        expected = (batch, self.config.hint_channels, height, width)
-        if hint_values is None:
-            hint_values = pixel_values.new_zeros(expected)
-        if hint_values.shape != expected:
-            raise ValueError(f"hint_values must be shaped {expected}, got {tuple(hint_values.shape)}")
-        return self.unet(torch.cat((pixel_values, hint_values), dim=1))
-
     def _pool_labels(self, labels: Tensor, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         if labels.shape != (pixel_values.shape[0], 3, *pixel_values.shape[2:]):
             raise ValueError(f"labels must be Lab at the size of pixel_values, got {tuple(labels.shape)}")
         return pool_labels(labels, pixel_values, self.config.output_stride, self.config.ink_threshold)
 
+    def _answer(self, features: Tensor, loss: Tensor | None, return_dict: bool) -> SketchColorizerOutput | tuple:
+        """The loss, and the network's prediction where somebody looks at it."""
+        is_step = self.training and loss is not None
+        output = SketchColorizerOutput(loss=loss, **({} if is_step else vars(self.predict(features))))
+        return output if return_dict else output.to_tuple()
 
-class SketchColorizerForRegression(SketchColorizerPreTrainedModel):
+
+class SketchColorizerForRegression(RegressionNetwork, SketchColorizerPreTrainedModel):
     """The poster's first model: three channels, squared error in sRGB."""
 
     def __init__(self, config: SketchColorizerConfig) -> None:
-        super().__init__(config)
-        self.head = nn.Conv2d(self.unet.out_channels, 3, 1)
-        self.post_init()
+        SketchColorizerPreTrainedModel.__init__(self, config)  # which builds the network, too
 
     def forward(
         self,
@@ -140,30 +124,19 @@ class SketchColorizerForRegression(SketchColorizerPreTrainedModel):
         return_dict: bool = True,
     ) -> SketchColorizerOutput:
         """(B, 1, H, W) ink in 0..1, (B, 4, H, W) hints, (B, 3, H, W) Lab labels; H, W multiples of `unet.stride`."""
-        rgb = self.head(self._features(pixel_values, hint_values)).float() + 0.5
+        features = self.extract_features(pixel_values, hint_values)
         loss = None
         if labels is not None:
             true_colors, share = self._pool_labels(labels, pixel_values)
-            loss = squared_error(rgb, lab_to_rgb(true_colors), share) / share.numel()
-        colors = None if self.training and labels is not None else rgb_to_lab(rgb.clamp(0, 1))
-        output = SketchColorizerOutput(loss=loss, colors=colors)
-        return output if return_dict else output.to_tuple()
+            loss = squared_error(self.predict_rgb(features), lab_to_rgb(true_colors), share) / share.numel()
+        return self._answer(features, loss, return_dict)
 
 
-class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
+class SketchColorizerForClassification(ClassificationNetwork, SketchColorizerPreTrainedModel):
     """The poster's second model: bins of colour space as classes, soft labels, class rebalancing, annealed mean."""
 
     def __init__(self, config: SketchColorizerConfig) -> None:
-        super().__init__(config)
-        self.quantizer = ColorQuantizer(
-            config.color_space,
-            config.bins_per_channel,
-            num_neighbors=config.num_neighbors,
-            sigma=config.label_sigma,
-            rebalancing=config.rebalancing,
-        )
-        self.head = nn.Conv2d(self.unet.out_channels, self.quantizer.num_bins, 1)
-        self.post_init()
+        SketchColorizerPreTrainedModel.__init__(self, config)  # which builds the network, too
 
     @torch.no_grad()
     def fit_colors(self, counts: Tensor, sums: Tensor) -> None:
@@ -184,21 +157,11 @@ class SketchColorizerForClassification(SketchColorizerPreTrainedModel):
 
         `regions` (B, H, W) are those of `segment_regions`; a loss with the configuration's `region_share` needs them.
         """
-        features = self._features(pixel_values, hint_values)
-        loss = logits = colors = None
+        features = self.extract_features(pixel_values, hint_values)
+        loss = None
         if labels is not None:
             loss = self._loss(features, *self._pool_labels(labels, pixel_values), regions)
-        if labels is None or not self.training:
-            logits = self.head(features).float()
-            colors = self.quantizer.decode(logits, self.config.temperature)
-        output = SketchColorizerOutput(
-            loss=loss,
-            colors=colors,
-            logits=logits,
-            bin_colors=self.quantizer.bin_colors,
-            bin_weights=self.quantizer.rebalance(self.config.decode_rebalancing),
-        )
-        return output if return_dict else output.to_tuple()
+        return self._answer(features, loss, return_dict)
 
     def _loss(self, features: Tensor, true_colors: Tensor, share: Tensor, regions: Tensor | None) -> Tensor:
         """Weighted soft cross-entropy, plus the expected colour cost; no batch of scores is ever built."""

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from .colorization_result import ColorizationResult
-from .image_processing_sketch_colorizer import SketchColorizerImageProcessor
-from .modeling_sketch_colorizer import SketchColorizerPreTrainedModel
+from .drawing_processor import DrawingProcessor
+from .networks import ColorNetwork
 from .regions import segment_regions
 from .uncertainty import RegionDistributions
 from .user_hints import MarkedPixels, hint_tensor, read_hints
@@ -30,8 +30,8 @@ class NetworkPasses:
 
     def __init__(
         self,
-        model: SketchColorizerPreTrainedModel,
-        processor: SketchColorizerImageProcessor,
+        model: ColorNetwork,
+        processor: DrawingProcessor,
         image: Image.Image | np.ndarray,
         hints: Any,
         settings: dict[str, Any],
@@ -85,6 +85,6 @@ class NetworkPasses:
 
 def _row(batch: Any, number: int) -> SimpleNamespace:
     """The outputs of one drawing of a batch."""
-    rows = {key: batch[key][number : number + 1] for key in ("colors", "logits") if batch.get(key) is not None}
-    tables = {key: batch[key] for key in ("bin_colors", "bin_weights") if batch.get(key) is not None}
-    return SimpleNamespace(**rows, **tables)
+    logits = None if batch.logits is None else batch.logits[number : number + 1]
+    colors = batch.colors[number : number + 1]
+    return SimpleNamespace(colors=colors, logits=logits, bin_colors=batch.bin_colors, bin_weights=batch.bin_weights)

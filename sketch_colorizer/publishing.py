@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from .pipeline_sketch_colorizer import EMBEDDED_WEIGHTS, ColorizationPipeline
+from .model_files import CONFIG, EMBEDDED_WEIGHTS, PROCESSOR, load_model
 
 CARD = "README.md"
 CARD_REPO_ID = "user/sketch-colorizer"  # stands in a model card for the repository that it will be published in
@@ -67,17 +67,17 @@ def model_publication(repo_id: str, folder: str | Path | None = None, *, card: s
     and `scheduler/` have no name in common with the other files. In the card, CARD_REPO_ID becomes `repo_id`.
     """
     folder = _existing(folder or EMBEDDED_WEIGHTS)
-    pipeline = ColorizationPipeline.from_pretrained(folder, device="cpu")
+    load_model(str(folder))  # says what is wrong with it, if anything is
     card = Path(card or folder / CARD)
     if not card.is_file():
         raise ValueError(f"there is no model card {card}; write one with scripts/render_model_card.py, or pass another")
-    classes = {"AutoConfig": pipeline.model.config, "AutoModelForImageToImage": pipeline.model}
     files: dict[str, Path | bytes] = {
         file.name: file for file in sorted(folder.iterdir()) if any(fnmatch(file.name, kind) for kind in _MODEL_FILES)
     }
-    files["config.json"] = _with_auto_map(folder / "config.json", classes)
-    processor_file = folder / "preprocessor_config.json"
-    files[processor_file.name] = _with_auto_map(processor_file, {"AutoImageProcessor": pipeline.processor})
+    [architecture] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
+    classes = {"AutoConfig": "SketchColorizerConfig", "AutoModelForImageToImage": architecture}
+    files[CONFIG] = _with_auto_map(folder / CONFIG, classes)
+    files[PROCESSOR] = _with_auto_map(folder / PROCESSOR, {"AutoImageProcessor": "SketchColorizerImageProcessor"})
     files |= {file.name: file for file in code_files()}
     files |= flow_files(folder)
     files[CARD] = card.read_text(encoding="utf-8").replace(CARD_REPO_ID, repo_id).encode()
@@ -185,10 +185,10 @@ def _all_files(folder: Path) -> dict[str, Path | bytes]:
     }
 
 
-def _with_auto_map(file: Path, objects: dict[str, Any]) -> bytes:
-    """A JSON file with the entry by which transformers finds the code of each object's class in the repository."""
+def _with_auto_map(file: Path, classes: dict[str, str]) -> bytes:
+    """A JSON file with the entry by which transformers finds the code of each class in the repository."""
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings["auto_map"] = {auto: f"{_CODE[auto]}.{type(found).__name__}" for auto, found in objects.items()}
+    settings["auto_map"] = {auto: f"{_CODE[auto]}.{name}" for auto, name in classes.items()}
     return (json.dumps(settings, indent=2) + "\n").encode()
 
 

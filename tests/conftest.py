@@ -52,7 +52,7 @@ def model_folder(pipeline, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def embedded_pipeline():
     from sketch_colorizer import ColorizationPipeline
-    from sketch_colorizer.pipeline_sketch_colorizer import EMBEDDED_WEIGHTS
+    from sketch_colorizer.model_files import EMBEDDED_WEIGHTS
 
     if not (EMBEDDED_WEIGHTS / "model.safetensors").is_file():
         pytest.skip("this checkout has no embedded weights yet")

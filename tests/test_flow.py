@@ -11,6 +11,7 @@ pytest.importorskip("diffusers", reason="the flow-matching model comes with the 
 
 from sketch_colorizer import modeling_flow_colorizer
 from sketch_colorizer.hints import encode_hints
+from sketch_colorizer.model_files import EMBEDDED_WEIGHTS
 from sketch_colorizer.modeling_flow_colorizer import (
     FlowColorizerModel,
     carry_colors,
@@ -18,7 +19,6 @@ from sketch_colorizer.modeling_flow_colorizer import (
     pool_hints,
 )
 from sketch_colorizer.pipeline_flow_colorizer import FlowColorizerPipeline
-from sketch_colorizer.pipeline_sketch_colorizer import EMBEDDED_WEIGHTS
 from sketch_colorizer.regions import segment_regions
 
 NUM_STEPS = 260

@@ -93,6 +93,6 @@ def test_one_repository_serves_both_doors(folder, tmp_path):
     assert index["_class_name"] == "FlowColorizerPipeline"
     assert report["equal"] == [True, True]
     assert report["dtype"] == "torch.float32"
-    assert report["classifier"] == "SketchColorizerForRegression"
+    assert report["classifier"] == "RegressionNetwork"
     assert re.search("user/nowhere", report["nowhere"])
     assert downloads

@@ -39,12 +39,15 @@ CODE = {
     "compositing.py",
     "configuration_sketch_colorizer.py",
     "drawing.py",
+    "drawing_processor.py",
     "hint_evidence.py",
     "hint_spreading.py",
     "hints.py",
     "image_processing_sketch_colorizer.py",
     "losses.py",
     "modeling_sketch_colorizer.py",
+    "network_config.py",
+    "networks.py",
     "painting.py",
     "palette.py",
     "picture_files.py",
@@ -439,8 +442,8 @@ def test_the_card_s_snippets_work_with_the_package(with_package):
 
 
 def test_a_revision_is_what_was_tagged(with_package):
-    assert with_package["v1"] == "SketchColorizerForRegression"
-    assert with_package["main"] == "SketchColorizerForClassification"
+    assert with_package["v1"] == "RegressionNetwork"
+    assert with_package["main"] == "ClassificationNetwork"
 
 
 def test_transformers_alone_loads_the_same_model(alone, with_package):
@@ -467,14 +470,14 @@ def test_what_is_loaded_is_what_was_saved(alone, models):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("user/nowhere", "user/nowhere"),
-        ("user/foreign", "'bert'"),
-        ("user/secret", "(hf auth login|HF_TOKEN|token)"),
-        ("user/colors", "v9"),
+        ("user/nowhere", ": no folder here, and the Hub has no model user/nowhere that you may see"),
+        ("user/foreign", ": its model_type is 'bert'"),
+        ("user/secret", ": .*if it is private or gated, log in with `hf auth login` or set HF_TOKEN"),
+        ("user/colors", " has no revision 'v9' on the Hub"),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_line(with_package, name, message):
-    assert re.match(rf"model '{name}': .*{message}", with_package[name]), with_package[name]
+    assert re.match(rf"model '{name}'{message}", with_package[name]), with_package[name]
     assert "\n" not in with_package[name]
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sketch_colorizer.color import rgb_to_lab
-from sketch_colorizer.image_processing_sketch_colorizer import SketchColorizerImageProcessor, shrink_to_ink
+from sketch_colorizer.drawing_processor import shrink_to_ink
+from sketch_colorizer.image_processing_sketch_colorizer import SketchColorizerImageProcessor
 
 SIZES = [(16, 16), (20, 400), (333, 17), (61, 47), (640, 480), (1, 1)]  # width, height
 WHITE, RED, BLUE = (255, 255, 255), (200, 30, 40), (20, 60, 200)

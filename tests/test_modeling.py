@@ -1,10 +1,12 @@
 """Laws of configuration and models: validation, initialisation, saving and loading, labels, learning."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 import torch
+from transformers import PreTrainedConfig
 
 from sketch_colorizer.configuration_sketch_colorizer import SketchColorizerConfig
 from sketch_colorizer.modeling_sketch_colorizer import (
@@ -13,6 +15,7 @@ from sketch_colorizer.modeling_sketch_colorizer import (
     even_out,
     pool_labels,
 )
+from sketch_colorizer.network_config import NetworkConfig
 from sketch_colorizer.quantizer import color_histogram
 from sketch_colorizer.regions import pool_by_region
 
@@ -71,6 +74,16 @@ def test_a_typo_in_a_saved_config_is_an_error(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "rebalancin": 0.1}))
     with pytest.raises(ValueError, match="unknown configuration key rebalancin"):
         SketchColorizerForClassification.from_pretrained(tmp_path)
+
+
+def test_what_transformers_may_write_into_a_config_is_no_unknown_key(tmp_path):
+    SketchColorizerConfig(rebalancing=0.25).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert NetworkConfig.from_saved(saved) == NetworkConfig(rebalancing=0.25)
+    everything = {field.name: None for field in dataclasses.fields(PreTrainedConfig)}
+    assert NetworkConfig.from_saved({**everything, **saved}) == NetworkConfig(rebalancing=0.25)
+    with pytest.raises(ValueError, match="unknown configuration key rebalancin; known keys: attention_head_channels, "):
+        NetworkConfig.from_saved({**saved, "rebalancin": 0.1})
 
 
 def test_config_survives_saving(tmp_path):

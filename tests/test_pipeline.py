@@ -85,8 +85,8 @@ def test_saved_and_loaded_it_paints_the_same(tmp_path, drawing, kind, output_str
     pipeline = ColorizationPipeline(model, SketchColorizerImageProcessor(working_size=48, temperature=0.9))
     pipeline.save_pretrained(tmp_path)
     loaded = ColorizationPipeline.from_pretrained(tmp_path, device="cpu")
-    assert type(loaded.model) is kind
-    assert loaded.processor.to_dict() == pipeline.processor.to_dict()
+    assert isinstance(model, type(loaded.model))
+    assert loaded.processor.settings() == pipeline.processor.settings()
     for style in ("flat", "soft"):
         assert (pixels(loaded(drawing, style=style)) == pixels(pipeline(drawing, style=style))).all()
 
@@ -109,6 +109,42 @@ def test_the_transformers_way_gives_the_same(model_folder, pipeline, drawing):
         outputs = model(**processor(drawing))
     [result] = processor.post_process_colorization(outputs, drawing)
     assert (pixels(result) == pixels(pipeline(drawing))).all()
+
+
+def test_a_colouring_does_not_load_transformers(model_folder, tmp_path):
+    """Importing it takes longer than everything else of a first colouring."""
+    save_picture(draw(), tmp_path / "a.png")
+    run(
+        "import sys\n"
+        "from sketch_colorizer import ColorizationPipeline\n"
+        f"colorize = ColorizationPipeline.from_pretrained({str(model_folder)!r})\n"
+        f"results = colorize({str(tmp_path / 'a.png')!r}, hints=[(12, 20, 'red')], palette='red', num_proposals=2)\n"
+        f"colorize.save_pretrained({str(tmp_path / 'copy')!r})\n"
+        "assert not {'transformers', 'torch._dynamo', 'torch.distributed.tensor'} & set(sys.modules)"
+    )
+
+
+def test_what_is_saved_here_and_there_is_the_same(model_folder, tmp_path):
+    """The pipeline's own files against those of transformers' `save_pretrained`."""
+    ours, theirs = ColorizationPipeline.from_pretrained(model_folder, device="cpu"), tmp_path / "theirs"
+    AutoModelForImageToImage.from_pretrained(model_folder).save_pretrained(theirs)
+    AutoImageProcessor.from_pretrained(model_folder).save_pretrained(theirs)
+    again = ColorizationPipeline.from_pretrained(theirs, device="cpu")
+    assert again.model.config == ours.model.config
+    assert again.processor.settings() == ours.processor.settings()
+    assert type(again.model) is type(ours.model)
+    assert again.model.state_dict().keys() == ours.model.state_dict().keys()
+    assert all(torch.equal(again.model.state_dict()[key], each) for key, each in ours.model.state_dict().items())
+
+
+def test_saving_leaves_whole_files_and_may_replace_what_it_was_loaded_from(model_folder, tmp_path, drawing):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    loaded = ColorizationPipeline.from_pretrained(folder, device="cpu")
+    before = pixels(loaded(drawing))
+    loaded.save_pretrained(folder)
+    assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in model_folder.iterdir())
+    assert (pixels(loaded(drawing)) == before).all()
+    assert (pixels(ColorizationPipeline.from_pretrained(folder, device="cpu")(drawing)) == before).all()
 
 
 LOAD = """
@@ -142,7 +178,8 @@ def test_a_model_with_its_code_runs_without_the_package(tmp_path, pipeline, draw
     folder = tmp_path / "model"
     copy = SketchColorizerForClassification(SketchColorizerConfig(**SMALL))
     copy.load_state_dict(pipeline.model.state_dict())
-    ColorizationPipeline(copy, SketchColorizerImageProcessor(working_size=48)).save_pretrained(folder)
+    copy.save_pretrained(folder)
+    SketchColorizerImageProcessor(working_size=48).save_pretrained(folder)
     save_picture(drawing, tmp_path / "drawing.png")
     program = (
         "import sys; sys.modules['sketch_colorizer'] = None\n"

@@ -97,7 +97,8 @@ def _decode_row(
         if not painted.any():
             continue
         line_art = processor.clean(example.drawing)
-        outputs = model(**processor(line_art, do_clean=False).to(model.device))
+        inputs = {key: values.to(model.device) for key, values in processor(line_art, do_clean=False).items()}
+        outputs = model(**inputs)
         scores = []
         for guidance, rebalancing, temperature in grid:
             outputs.bin_weights = model.quantizer.rebalance(rebalancing)

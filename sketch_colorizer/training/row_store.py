@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets import Dataset as Table
 
-from ..pipeline_sketch_colorizer import EMBEDDED_WEIGHTS
+from ..model_files import EMBEDDED_WEIGHTS
 from .evaluation import side_by_side
 from .examples import Example, read_examples
 

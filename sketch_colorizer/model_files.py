@@ -1,0 +1,174 @@
+"""A model as files, in a folder or on the Hub: read into a network and its processor, or refused in one line.
+
+The files are those of transformers' `save_pretrained`, but transformers is not needed, and not loaded: importing it
+takes longer than all the rest of a first colouring.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    StrictDataclassError,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .drawing_processor import DrawingProcessor
+from .network_config import MODEL_TYPE, NetworkConfig
+from .networks import ClassificationNetwork, ColorNetwork, RegressionNetwork
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
+CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+ARCHITECTURES = {  # transformers' class, which a config.json names -> our network
+    "SketchColorizerForClassification": ClassificationNetwork,
+    "SketchColorizerForRegression": RegressionNetwork,
+}
+
+
+def load_model(name: str, **hub: Any) -> tuple[ColorNetwork, DrawingProcessor]:
+    """The network, in single precision, and the processor of a model folder or of "user/name" on the Hub.
+
+    `hub` are `revision`, `token` and `local_files_only`. Raises ValueError or OSError, in one line, where there is no
+    such model, where it is of another kind, incomplete or damaged, and where its weights are a pickle.
+    """
+    with _errors_in_one_line(name, hub.get("revision")):
+        _check_place(name)
+        settings = _read_json(name, CONFIG, hub)
+        network_class = _network_class(settings)
+        config = NetworkConfig.from_saved(settings)
+        with torch.device("meta"):  # no numbers are drawn for what is read from a file next
+            network = network_class(config)
+        _fill(network, _read_tensors(name, hub))
+        return network, DrawingProcessor.from_saved(_read_json(name, PROCESSOR, hub))
+
+
+def save_model(network: ColorNetwork, processor: DrawingProcessor, directory: str | os.PathLike) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json, each of them whole or not at all."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    [architecture] = (name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
+    config = {field.name: getattr(network.config, field.name) for field in fields(NetworkConfig)}
+    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    dtype = str(next(network.parameters()).dtype).removeprefix("torch.")
+    written_by = {"architectures": [architecture], "model_type": MODEL_TYPE, "dtype": dtype}
+    save_file(tensors, directory / f"{WEIGHTS}.partial", metadata={"format": "pt"})
+    (directory / f"{WEIGHTS}.partial").rename(directory / WEIGHTS)
+    _write_json(directory / CONFIG, config | written_by)
+    _write_json(directory / PROCESSOR, processor.settings() | {"image_processor_type": "SketchColorizerImageProcessor"})
+
+
+def _write_json(path: Path, settings: dict[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    partial.rename(path)
+
+
+def _check_place(name: str) -> None:
+    """Whether there can be a model of ours by that name, as far as can be said before anything is loaded."""
+    folder = Path(name)
+    if folder == EMBEDDED_WEIGHTS and not (folder / CONFIG).is_file():
+        raise FileNotFoundError("this installation has no embedded weights; name a model folder, or a model on the Hub")
+    if folder.is_file():
+        raise ValueError("this is a file; name the folder that holds config.json and model.safetensors")
+    if not folder.is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise FileNotFoundError("there is no such folder, and a model on the Hub is named user/name")
+
+
+def _find(name: str, file: str, hub: dict[str, Any]) -> Path | None:
+    """A file of the model, here or fetched from the Hub; None where the model has no such file."""
+    if Path(name).is_dir():
+        path = Path(name, file)
+        return path if path.is_file() else None
+    try:
+        return Path(hf_hub_download(name, file, **hub))
+    except RemoteEntryNotFoundError:
+        return None
+
+
+def _read_json(name: str, file: str, hub: dict[str, Any]) -> dict[str, Any]:
+    path = _find(name, file, hub)
+    if path is None:
+        raise FileNotFoundError(f"there is no {file}, so it is no complete model")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f"{file} is damaged or no JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file} must hold a JSON object, got {type(settings).__name__}")
+    return settings
+
+
+def _read_tensors(name: str, hub: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of the safetensors; pickles are not looked for."""
+    path = _find(name, WEIGHTS, hub)
+    if path is None:
+        raise FileNotFoundError(f"there is no {WEIGHTS}; a pickle (pytorch_model.bin and the like) is not loaded")
+    return load_file(path)
+
+
+def _network_class(settings: dict[str, Any]) -> type[ColorNetwork]:
+    model_type = settings.get("model_type")
+    if model_type != MODEL_TYPE:
+        raise ValueError(f"its model_type is {model_type!r}, not {MODEL_TYPE!r}: a model of another kind")
+    architectures = settings.get("architectures") or [None]
+    if architectures[0] not in ARCHITECTURES:
+        raise ValueError(f"its architecture must be one of {', '.join(ARCHITECTURES)}, got {architectures[0]!r}")
+    return ARCHITECTURES[architectures[0]]
+
+
+def _fill(network: ColorNetwork, tensors: dict[str, Tensor]) -> None:
+    """Put the tensors of a file into a network that has none yet, in single precision."""
+    own = network.state_dict()
+    for problem, names in (("lacks", own.keys() - tensors.keys()), ("has unknown", tensors.keys() - own.keys())):
+        if names:
+            raise ValueError(
+                f"{WEIGHTS} {problem} {len(names)} tensors (such as {min(names)}): it does not fit {CONFIG}"
+            )
+    if any(own[key].shape != tensor.shape for key, tensor in tensors.items()):
+        raise ValueError(f"{WEIGHTS} has tensors of other sizes than {CONFIG} says")
+    single = {key: torch.float32 if tensor.is_floating_point() else tensor.dtype for key, tensor in tensors.items()}
+    copies = {key: tensor.to(single[key], copy=True) for key, tensor in tensors.items()}  # the file may change later
+    network.load_state_dict(copies, assign=True)
+
+
+@contextmanager
+def _errors_in_one_line(name: str, revision: str | None) -> Iterator[None]:
+    """What the libraries below say in many ways, said in one: the model's name, what is wrong, in one line."""
+    where = "the embedded weights" if Path(name) == EMBEDDED_WEIGHTS else f"model {name!r}"
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"{where}: {WEIGHTS} is damaged or no safetensors file ({error}); get it again") from None
+    except StrictDataclassError as error:
+        raise ValueError(f"{where}: {CONFIG}: {_one_line(error.__cause__ or error)}") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: {CONFIG} or {PROCESSOR} is not as it should be: {_one_line(error)}") from None
+    except RevisionNotFoundError:
+        raise OSError(f"{where} has no revision {revision!r} on the Hub") from None
+    except RepositoryNotFoundError:
+        raise OSError(
+            f"{where}: no folder here, and the Hub has no model {name} that you may see; if it is private or gated, "
+            "log in with `hf auth login` or set HF_TOKEN"
+        ) from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
+    except OSError as error:
+        raise OSError(f"{where}: {_one_line(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {_one_line(error)}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
