@@ -19,6 +19,7 @@ _HOMES = {
     "clean_drawing": "drawing",
     "open_picture": "picture_files",
     "save_picture": "picture_files",
+    "save_result": "layers",
 }
 __all__ = list(_HOMES)
 

@@ -76,6 +76,10 @@ class Engine(StrEnum):
 def colorize(
     pictures: Pictures,
     output: Output = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="png, jpg, webp, bmp or tif; with layers: ora or psd. [default: png, or as --output ends]"),
+    ] = None,
     overwrite: Overwrite = False,
     model: Annotated[
         str | None, typer.Option(help="Model folder, or model on the Hub. [default: the embedded one]")
@@ -118,6 +122,8 @@ def colorize(
 
     colorize pages/ --palette '#f4d35e,#0d3b66,teal'
 
+    colorize pages/ --format psd
+
     colorize drawing.png --hint 120,80,#c0392b --hint 300,200,white,12
 
     colorize drawing.png --hints strokes.png --proposals 4 --seed 7
@@ -130,7 +136,16 @@ def colorize(
         dots = [_split_hint(one) for one in hint or []]
         if hints and dots:
             raise ValueError("give --hints PICTURE or --hint X,Y,COLOUR, not both")
-        plan = _plan(pictures, marker="colorized", output=output, overwrite=overwrite or proposals is not None)
+        from .picture_files import LAYERED, WRITABLE
+
+        plan = _plan(
+            pictures,
+            marker="colorized",
+            output=output,
+            overwrite=overwrite or proposals is not None,
+            suffix=format and f".{format.lower().removeprefix('.')}",
+            suffixes=(*WRITABLE, *LAYERED),
+        )
         if (hints or dots) and len(plan.jobs) + len(plan.problems) > 1:
             raise ValueError(f"--hints and --hint are for one picture, got {len(plan.jobs) + len(plan.problems)}")
         plan = plan._replace(jobs=[job for job in plan.jobs if not _is_proposal(job, pictures)])
@@ -138,6 +153,7 @@ def colorize(
             plan = _plan_proposals(plan, proposals, overwrite=overwrite)
         with _quick_imports():
             from .drawing import is_colored
+            from .layers import save_result
             from .palette import read_palette
             from .pipeline_sketch_colorizer import ColorizationPipeline
 
@@ -162,9 +178,9 @@ def colorize(
             for place in plain.suggest_hints(suggest) if suggest else ():
                 guesses = ", ".join(f"{color} {probability:.0%}" for color, probability in place.colors)
                 warnings.warn(f"a hint at {place.x},{place.y} would settle most: {guesses}", stacklevel=1)
-            return plain.image if proposals is None else [result.image for result in results]
+            return results
 
-        _run(plan, color)
+        _run(plan, color, save_result)
 
 
 @app.command()
@@ -179,10 +195,11 @@ def sketch(
         plan = _plan(pictures, marker="sketch", output=output, overwrite=overwrite)
         with _quick_imports():
             from .line_art import EXTRACTORS
+            from .picture_files import save_picture
 
         if extractor not in EXTRACTORS:
             raise ValueError(f"--extractor must be one of {', '.join(EXTRACTORS)}, got {extractor!r}")
-        _run(plan, lambda image: _extract_line_art(image, EXTRACTORS[extractor]))
+        _run(plan, lambda image: _extract_line_art(image, EXTRACTORS[extractor]), save_picture)
 
 
 @app.command()
@@ -292,7 +309,7 @@ def _split_hint(text: str) -> tuple[str, ...]:
     return parts
 
 
-def _run(plan: Any, work: Callable[[Any], Any]) -> None:
+def _run(plan: Any, work: Callable[[Any], Any], save: Callable[[Any, Path], None]) -> None:
     """Open, work, save, picture by picture; what fails is told at the end, and the others are done."""
     from rich.console import Console
     from rich.progress import Progress
@@ -305,7 +322,7 @@ def _run(plan: Any, work: Callable[[Any], Any]) -> None:
         ) as progress:
             for job in progress.track(plan.jobs, description="pictures"):
                 try:
-                    console.print(_do(job, work))
+                    console.print(_do(job, work, save))
                     done += 1
                 except (OSError, ValueError, MemoryError) as error:
                     problems.append(_with_name(job.source, error))
@@ -315,8 +332,8 @@ def _run(plan: Any, work: Callable[[Any], Any]) -> None:
     _report(problems, done=done)
 
 
-def _do(job: Any, work: Callable[[Any], Any]) -> str:
-    from .picture_files import open_picture, save_picture
+def _do(job: Any, work: Callable[[Any], Any], save: Callable[[Any, Path], None]) -> str:
+    from .picture_files import open_picture
 
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as notes:
@@ -324,13 +341,13 @@ def _do(job: Any, work: Callable[[Any], Any]) -> str:
         warnings.simplefilter("always", UserWarning)
         image = open_picture(job.source)
         result = work(image)
-    images, targets = [result], [job.target]
+    results, targets = [result], [job.target]
     if isinstance(result, list):
-        images, targets = result, _numbered(job.target, len(result))
-    for image, target in zip(images, targets, strict=True):
-        save_picture(image, target)
+        results, targets = result, _numbered(job.target, len(result))
+    for one, target in zip(results, targets, strict=True):
+        save(one, target)
     remarks = "".join(f"\n  note: {note.message}" for note in notes)
-    names, size = ", ".join(map(str, targets)), f"{images[0].width}x{images[0].height}"
+    names, size = ", ".join(map(str, targets)), "x".join(map(str, getattr(results[0], "image", results[0]).size))
     return f"{job.source} -> {names} ({size}, {time.perf_counter() - start:.2f} s){remarks}"
 
 

@@ -3,6 +3,7 @@
 import os
 import secrets
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,7 @@ WRITABLE: dict[str, list[int]] = {
     ".tif": [],
     ".tiff": [],
 }
+LAYERED = (".ora", ".psd")  # `save_result` writes them
 
 
 def open_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -80,30 +82,32 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def check_writable_suffix(path: str | os.PathLike) -> None:
-    """Raise ValueError where `save_picture` knows no format for the name, before any work is done for it."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITABLE:
-        raise ValueError(f"cannot write {Path(path).name!r}: the name must end with one of {', '.join(WRITABLE)}")
+def check_writable_suffix(path: str | os.PathLike, allowed: Iterable[str] = WRITABLE) -> None:
+    """Raise ValueError where nobody knows a format for the name, before any work is done for it."""
+    if Path(path).suffix.lower() not in allowed:
+        raise ValueError(f"cannot write {Path(path).name!r}: the name must end with one of {', '.join(allowed)}")
 
 
 def save_picture(image: Image.Image | np.ndarray, path: str | os.PathLike) -> None:
-    """Write a grey or RGB picture (PIL, or uint8 (H, W) or (H, W, 3)) in the format of its suffix.
+    """Write a grey or RGB picture (PIL, or uint8 (H, W) or (H, W, 3)) in the format of its suffix, as `write_whole`.
 
-    The bytes go to a temporary neighbour that then takes the name, so that nobody ever sees half a picture; it is
-    removed when anything, Ctrl-C too, comes between. Raises ValueError for an unknown suffix and OSError where it
-    cannot write.
+    Raises ValueError for an unknown suffix and OSError where it cannot write.
     """
     path = Path(path)
     check_writable_suffix(path)
-    pixels = np.asarray(image)
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    encoded = _encode(pixels, path.suffix.lower())
+    write_whole(path, encode_picture(image, path.suffix.lower()))
+
+
+def write_whole(path: Path, content: bytes | np.ndarray) -> None:
+    """Write a file whole or not at all.
+
+    The bytes go to a temporary neighbour that then takes the name, so that nobody ever sees half a picture; it is
+    removed when anything, Ctrl-C too, comes between. Raises OSError where it cannot write.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(encoded)
+            file.write(content)
         temporary.replace(path)
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from None
@@ -111,7 +115,11 @@ def save_picture(image: Image.Image | np.ndarray, path: str | os.PathLike) -> No
         _remove(temporary)
 
 
-def _encode(pixels: np.ndarray, suffix: str) -> np.ndarray:
+def encode_picture(image: Image.Image | np.ndarray, suffix: str) -> np.ndarray:
+    """A grey, RGB or RGBA picture as the bytes of a file, uint8 (N,), in the format of one of the suffixes WRITABLE."""
+    pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     try:
         done, encoded = cv2.imencode(suffix, pixels, WRITABLE[suffix])
     except cv2.error:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .picture_files import READABLE_SUFFIXES, check_writable_suffix
+from .picture_files import READABLE_SUFFIXES, WRITABLE, check_writable_suffix
 
 
 class Job(NamedTuple):
@@ -22,19 +22,29 @@ class Plan(NamedTuple):
     problems: list[str]
 
 
-def plan_jobs(patterns: Iterable[str], *, marker: str, output: str | None = None, overwrite: bool = False) -> Plan:
+def plan_jobs(
+    patterns: Iterable[str],
+    *,
+    marker: str,
+    output: str | None = None,
+    overwrite: bool = False,
+    suffix: str | None = None,
+    suffixes: Iterable[str] = WRITABLE,
+) -> Plan:
     """Pair each picture with its result: NAME_marker.png next to it or in the folder `output`, or the file `output`.
 
-    Two pictures never share a result, a result that is there already is a problem unless `overwrite`, and results of
-    earlier runs are not taken for drawings. Raises ValueError where `output` cannot serve.
+    `suffix`, one of `suffixes`, stands in the place of .png. Two pictures never share a result, a result that is there
+    already is a problem unless `overwrite`, and results of earlier runs are not taken for drawings. Raises ValueError
+    where `output` or `suffix` cannot serve.
     """
     sources, problems = _find_pictures(list(patterns), marker)
-    folder = _output_folder(output, len(sources) + len(problems))
+    folder = _output_folder(output, len(sources) + len(problems), suffix, suffixes)
+    ending = f"_{marker}{suffix or '.png'}"
     jobs: list[Job] = []
     taken: set[Path] = set()
     for source in sources:
         single = output is not None and folder is None
-        target = Path(output) if single else _free_name(source, folder or source.parent, marker, taken)
+        target = Path(output) if single else _free_name(source, folder or source.parent, ending, taken)
         taken.add(target)
         if target.exists() and target.samefile(source):
             problems.append(f"{source}: the result would replace the drawing itself; choose another name")
@@ -78,13 +88,17 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _output_folder(output: str | None, num_pictures: int) -> Path | None:
+def _output_folder(output: str | None, num_pictures: int, suffix: str | None, suffixes: Iterable[str]) -> Path | None:
     """The folder that `output` means, made where it is missing; None where it means a file, or nothing."""
+    if suffix is not None:
+        check_writable_suffix(f"*{suffix}", suffixes)
     if output is None:
         return None
     path = Path(output)
     if path.suffix and not path.is_dir() and not output.endswith(("/", "\\")):
-        check_writable_suffix(path)
+        check_writable_suffix(path, suffixes)
+        if suffix not in (None, path.suffix.lower()):
+            raise ValueError(f"{output} is no {suffix} file; name a folder, or leave the format to the name")
         if num_pictures > 1:
             raise ValueError(f"{output} is one file, but there are {num_pictures} pictures; name a folder")
         return None
@@ -95,9 +109,9 @@ def _output_folder(output: str | None, num_pictures: int) -> Path | None:
     return path
 
 
-def _free_name(source: Path, folder: Path, marker: str, taken: set[Path]) -> Path:
-    target, number = folder / f"{source.stem}_{marker}.png", 1
+def _free_name(source: Path, folder: Path, ending: str, taken: set[Path]) -> Path:
+    target, number = folder / f"{source.stem}{ending}", 1
     while target in taken:
         number += 1
-        target = folder / f"{source.stem}-{number}_{marker}.png"
+        target = folder / f"{source.stem}-{number}{ending}"
     return target

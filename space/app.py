@@ -46,7 +46,7 @@ def colorize(
     reference: FileData | None = None,
     idea: Literal[0, 1, 2, 3] = 0,
     seed: int = 0,
-    part: Literal["picture", "colors", "lines"] = "picture",
+    part: Literal["picture", "colors", "lines", "psd", "ora"] = "picture",
 ) -> FileData:
     """Colour a line drawing. The picture keeps the drawing's size and its lines.
 
@@ -57,13 +57,16 @@ def colorize(
         reference: A picture whose colours are used.
         idea: 0 is the likeliest colouring; 1 to 3 are the others that `propose` shows for the same arguments.
         seed: Another seed gives other ideas.
-        part: The finished picture, the layer of colours below the lines, or the lines alone.
+        part: The finished picture, the layer of colours below the lines, or the lines alone; or all of it in layers,
+            one for each colour, as a Photoshop or OpenRaster file.
 
     Returns:
-        A PNG file.
+        A PNG file, or a PSD or ORA file.
     """
     ideas = 4 if idea else 1
     result = _color(drawing.path, tuple(hints), tuple(palette), reference.path if reference else "", ideas, seed)[idea]
+    if part in ("psd", "ora"):
+        return save_answer(result, f"layers.{part}")
     pictures = {"picture": result.image, "colors": result.colors, "lines": result.line_art}
     return save_answer(pictures[part], f"{part}.png")
 

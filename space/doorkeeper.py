@@ -20,6 +20,7 @@ import gradio as gr  # noqa: E402
 from PIL import Image  # noqa: E402
 from pydantic import ValidationError, validate_call  # noqa: E402
 
+from sketch_colorizer import ColorizationResult, save_result  # noqa: E402
 from sketch_colorizer.picture_files import open_picture, save_picture  # noqa: E402
 
 try:
@@ -71,8 +72,9 @@ def open_upload(path: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return open_picture(file, max_pixels=max_pixels)
 
 
-def save_answer(picture: Any, name: str) -> gr.FileData:
-    """A picture (PIL, or uint8 array) as a file that the caller can fetch."""
+def save_answer(answer: Any, name: str) -> gr.FileData:
+    """A picture (PIL, or uint8 array), or a whole result, as a file that the caller can fetch."""
     path = Path(tempfile.mkdtemp(dir=UPLOADS)) / name
-    save_picture(picture, path)
+    save = save_result if isinstance(answer, ColorizationResult) else save_picture
+    save(answer, path)
     return gr.FileData(path=str(path), orig_name=name)

@@ -25,6 +25,7 @@ FLOORS = {
     "hint_spreading": 1,
     "hints": 1,
     "image_processing_sketch_colorizer": 2,
+    "layers": 2,
     "line_art": 1,
     "losses": 1,
     "model_card": 4,

@@ -1,5 +1,7 @@
 """Laws of the command line: what is written where, what is said when it cannot be, and with which exit code."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from conftest import draw
@@ -57,6 +59,35 @@ def test_results_go_where_they_are_sent(colorize, drawings):
     assert open_picture(drawings / "mine.webp").size == (64, 48)
 
 
+def test_results_may_have_layers(colorize, drawings):
+    code, output, _ = colorize(drawings, "--format", "psd")
+    assert code == 0
+    assert "a_colorized.psd (64x48, " in output
+    assert {"a_colorized.psd", "b_colorized.psd", "c_colorized.psd"} < set(names(drawings))
+    assert colorize(drawings / "a.png", "-o", drawings / "mine.ORA")[0] == 0
+    assert zipfile.is_zipfile(drawings / "mine.ORA")
+    assert colorize(drawings / "a.png", "--format", ".ora", "--proposals", 2)[0] == 0
+    assert {"a_colorized_1.ora", "a_colorized_2.ora"} < set(names(drawings))
+    code, _, errors = colorize(drawings / "a.png", "--format", "psd")
+    assert (code, "a_colorized.psd exists already" in errors) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--format", "gif"], "must end with one of .png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .ora, .psd"),
+        (["--format", "psd", "-o", "x.png"], "x.png is no .psd file; name a folder, or leave the format to the name"),
+    ],
+)
+def test_a_format_that_cannot_be_is_said_before_any_work(colorize, drawings, arguments, reason, monkeypatch):
+    monkeypatch.chdir(drawings)
+    code, _, errors = colorize("a.png", *arguments)
+    assert code == 1
+    assert errors.count("\n") == 1
+    assert reason in errors
+    assert len(names(drawings)) == 3
+
+
 def test_nothing_is_overwritten_unasked(colorize, drawings):
     target = drawings / "a_colorized.png"
     target.write_text("precious")
@@ -110,7 +141,7 @@ def test_nothing_to_do_is_an_error_in_one_line(colorize, tmp_path, monkeypatch, 
         (["--model", "{folder}/nowhere"], "no such folder"),
         (["--model", "{folder}"], r"no config.json"),
         (["--device", "abacus"], "the device 'abacus' is not available here"),
-        (["-o", "{folder}/out.psd"], "the name must end with one of"),
+        (["-o", "{folder}/out.xcf"], "the name must end with one of"),
         (["-o", "{folder}/a.png/out.png"], "cannot write"),
         (["-o", "/proc/nowhere/out"], "cannot make the folder"),
     ],

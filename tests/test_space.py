@@ -9,6 +9,7 @@ import re
 import struct
 import threading
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import pytest
 from conftest import draw
 from PIL import Image
 from space_server import ROOT, SPACE, call, join, load_space, outcome, serve, upload
+
+from sketch_colorizer import save_result
 
 RED = "#c81e1e"
 
@@ -73,6 +76,24 @@ def test_the_picture_is_the_pipelines_own(space, url, drawing, sent):
     for part, layer in (("colors", expected.colors), ("lines", expected.line_art)):
         _, text = call(url, "colorize", drawing=sent, hints=[[30, 60, RED, 5]], part=part)
         assert np.array_equal(fetched(url, json.loads(text)[0]), np.asarray(layer))
+
+
+def test_the_layers_come_as_files_for_painting_programs(space, url, drawing, sent, tmp_path):
+    expected = space.pipeline(drawing)
+    for part in ("psd", "ora"):
+        kind, text = call(url, "colorize", drawing=sent, part=part)
+        assert kind == "complete", text
+        file = json.loads(text)[0]
+        assert file["orig_name"] == f"layers.{part}"
+        save_result(expected, tmp_path / file["orig_name"])
+        content = httpx.get(f"{url}/gradio_api/file={file['path']}").content
+        if part == "psd":
+            assert content == (tmp_path / "layers.psd").read_bytes()
+        else:  # a zip tells the time
+            with zipfile.ZipFile(io.BytesIO(content)) as sent_back, zipfile.ZipFile(tmp_path / "layers.ora") as own:
+                assert {name: sent_back.read(name) for name in sent_back.namelist()} == {
+                    name: own.read(name) for name in own.namelist()
+                }
 
 
 def test_an_idea_is_the_one_that_was_shown(url, sent):

@@ -102,6 +102,10 @@ def test_from_a_drawing_to_a_painted_picture(open_page, space, screen):
     name, first = saved(page)
     assert name == "two shapes_colorized.png"
     assert np.array_equal(first, np.asarray(space.pipeline(drawing).image))
+    with page.expect_download() as download:
+        page.click("#get-psd")
+    assert download.value.suggested_filename == "two shapes_colorized.psd"
+    assert download.value.path().read_bytes().startswith(b"8BPS")
 
     page.evaluate(
         "color => { const box = document.getElementById('color'); box.value = color; box.oninput() }", "#00a040"

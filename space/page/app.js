@@ -234,11 +234,11 @@ function pin(place, number) {
   return button;
 }
 
-async function download(part, ending) {
+async function download(part, ending, format = "png") {
   await attempt("Preparing the file", async () => {
     const file = part === "picture" ? steps.at(-1).picture : await call("colorize", request({ part }));
     const blob = await (await fetch(address(file))).blob();
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${drawing.name}_${ending}.png` });
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${drawing.name}_${ending}.${format}` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     tell(`${link.download} is saved.`);
@@ -326,6 +326,8 @@ $("undo").onclick = undo;
 $("download").onclick = () => download("picture", "colorized");
 $("get-colors").onclick = () => download("colors", "colors");
 $("get-lines").onclick = () => download("lines", "lines");
+$("get-psd").onclick = () => download("psd", "colorized", "psd");
+$("get-ora").onclick = () => download("ora", "colorized", "ora");
 $("propose").onclick = propose;
 $("forget").onclick = () => (noIdeas(), change({ reference: null, idea: 0 }, "Recolouring"));
 $("unsure").onchange = showUnsure;
