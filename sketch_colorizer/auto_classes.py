@@ -7,6 +7,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+_OURS = ("configuration_sketch_colorizer", "image_processing_sketch_colorizer", "modeling_sketch_colorizer")
+
 
 @cache
 def register_auto_classes() -> None:
@@ -33,18 +35,18 @@ def register_with_transformers() -> None:
 
 
 class _TransformersFinder(MetaPathFinder):
-    """Finds transformers where it is, and registers once it has run."""
+    """Finds transformers where it is, and registers once it has run. Until then it stays: many ask without importing."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "transformers":
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def execute_and_register(module: ModuleType) -> None:
+            sys.meta_path.remove(self)
             execute(module)
             if not _is_importing_us():
                 register_auto_classes()
@@ -54,7 +56,7 @@ class _TransformersFinder(MetaPathFinder):
 
 
 def _is_importing_us() -> bool:
-    """Whether transformers is wanted by one of our own modules, which is not complete yet."""
+    """Whether transformers is wanted by one of the modules that are to be registered, which is not complete yet."""
     package = __name__.rpartition(".")[0]
-    ours = [module for name, module in sys.modules.items() if name.startswith(f"{package}.")]
-    return any(getattr(module.__spec__, "_initializing", False) for module in ours)
+    ours = [sys.modules.get(f"{package}.{name}") for name in _OURS]
+    return any(module and getattr(module.__spec__, "_initializing", False) for module in ours)

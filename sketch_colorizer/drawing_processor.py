@@ -24,7 +24,9 @@ from .user_hints import MarkedPixels, hint_tensor, read_hints
 Drawing = Image.Image | np.ndarray
 STYLES = ("flat", "soft")
 _GRID = 4  # sides of the working-size copy are multiples of it, so that the coarse colours end where the drawing ends
-OF_TRANSFORMERS = {"image_processor_type", "auto_map", "processor_class", "feature_extractor_type", "backend"}
+PROCESSOR_KEYS_OF_TRANSFORMERS = {
+    "auto_map", "backend", "feature_extractor_type", "image_processor_type", "processor_class"
+}  # fmt: skip
 
 
 class DrawingProcessor:
@@ -264,7 +266,7 @@ class DrawingProcessor:
 
 def own_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a `DrawingProcessor` among the keys of a saved one; ValueError for keys that nobody knows."""
-    own = {key: value for key, value in settings.items() if key not in OF_TRANSFORMERS}
+    own = {key: value for key, value in settings.items() if key not in PROCESSOR_KEYS_OF_TRANSFORMERS}
     unknown = sorted(set(own) - set(signature(DrawingProcessor).parameters))
     if unknown:
         raise ValueError(f"unknown key {', '.join(unknown)} for the image processor (preprocessor_config.json)")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, TypedDict, Unpack
 from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
-from .drawing_processor import OF_TRANSFORMERS, Drawing, DrawingProcessor, own_settings
+from .drawing_processor import PROCESSOR_KEYS_OF_TRANSFORMERS, Drawing, DrawingProcessor, own_settings
 
 
 class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
@@ -36,7 +36,7 @@ class SketchColorizerImageProcessor(BaseImageProcessor, DrawingProcessor):
     paper_threshold: float | None = 0.5  # the parent saves a None only for what has another default in the class
 
     def __init__(self, **settings: Unpack[SketchColorizerImageProcessorKwargs]) -> None:
-        written = OF_TRANSFORMERS - {"image_processor_type"}
+        written = PROCESSOR_KEYS_OF_TRANSFORMERS - {"image_processor_type"}
         BaseImageProcessor.__init__(self, **{key: settings[key] for key in written & set(settings)})
         DrawingProcessor.__init__(self, **own_settings(settings))
 

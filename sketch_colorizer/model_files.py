@@ -16,34 +16,39 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
     StrictDataclassError,
 )
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .drawing_processor import DrawingProcessor
 from .network_config import MODEL_TYPE, NetworkConfig
 from .networks import ClassificationNetwork, ColorNetwork, RegressionNetwork
+from .picture_files import write_whole
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
-ARCHITECTURES = {  # transformers' class, which a config.json names -> our network
-    "SketchColorizerForClassification": ClassificationNetwork,
-    "SketchColorizerForRegression": RegressionNetwork,
-}
+_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+_NETWORKS = {network.architecture: network for network in (ClassificationNetwork, RegressionNetwork)}
 
 
-def load_model(name: str, **hub: Any) -> tuple[ColorNetwork, DrawingProcessor]:
-    """The network, in single precision, and the processor of a model folder or of "user/name" on the Hub.
+def load_model(
+    name: str, *, revision: str | None = None, token: str | bool | None = None, local_files_only: bool = False
+) -> tuple[ColorNetwork, DrawingProcessor]:
+    """The network, in single precision and for use, and the processor of a model folder or of "user/name" on the Hub.
 
-    `hub` are `revision`, `token` and `local_files_only`. Raises ValueError or OSError, in one line, where there is no
-    such model, where it is of another kind, incomplete or damaged, and where its weights are a pickle.
+    Raises ValueError or OSError, in one line, where there is no such model, where it is of another kind, incomplete or
+    damaged, and where its weights are a pickle.
     """
-    with _errors_in_one_line(name, hub.get("revision")):
+    hub = {"revision": revision, "token": token, "local_files_only": local_files_only}
+    with _errors_in_one_line(name, revision), without_progress_bars():
         _check_place(name)
         settings = _read_json(name, CONFIG, hub)
         network_class = _network_class(settings)
@@ -51,28 +56,46 @@ def load_model(name: str, **hub: Any) -> tuple[ColorNetwork, DrawingProcessor]:
         with torch.device("meta"):  # no numbers are drawn for what is read from a file next
             network = network_class(config)
         _fill(network, _read_tensors(name, hub))
-        return network, DrawingProcessor.from_saved(_read_json(name, PROCESSOR, hub))
+        return network.eval(), DrawingProcessor.from_saved(_read_json(name, PROCESSOR, hub))
 
 
-def save_model(network: ColorNetwork, processor: DrawingProcessor, directory: str | os.PathLike) -> None:
-    """Write config.json, model.safetensors and preprocessor_config.json, each of them whole or not at all."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    [architecture] = (name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
+def save_network(network: ColorNetwork, directory: str | os.PathLike) -> None:
+    """Write config.json and model.safetensors, each of them whole or not at all.
+
+    A network of transformers has its own way, which may write more: its code, for instance.
+    """
+    if hasattr(network, "save_pretrained"):
+        with _quiet_transformers():
+            return network.save_pretrained(directory)
+    folder = _make_folder(directory)
+    parameter = next(network.parameters())
+    written_by = {"architectures": [network.architecture], "model_type": MODEL_TYPE}
+    written_by |= {"dtype": str(parameter.dtype).removeprefix("torch.")}
     config = {field.name: getattr(network.config, field.name) for field in fields(NetworkConfig)}
-    tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    dtype = str(next(network.parameters()).dtype).removeprefix("torch.")
-    written_by = {"architectures": [architecture], "model_type": MODEL_TYPE, "dtype": dtype}
-    save_file(tensors, directory / f"{WEIGHTS}.partial", metadata={"format": "pt"})
-    (directory / f"{WEIGHTS}.partial").rename(directory / WEIGHTS)
-    _write_json(directory / CONFIG, config | written_by)
-    _write_json(directory / PROCESSOR, processor.settings() | {"image_processor_type": "SketchColorizerImageProcessor"})
+    tensors = {  # without the prefix that torch.compile puts before the names
+        key.removeprefix("_orig_mod."): tensor.contiguous() for key, tensor in network.state_dict().items()
+    }
+    write_whole(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    _write_json(folder / CONFIG, config | written_by)
+
+
+def save_processor(processor: DrawingProcessor, directory: str | os.PathLike) -> None:
+    """Write preprocessor_config.json, whole or not at all; a processor of transformers has its own way."""
+    if hasattr(processor, "save_pretrained"):
+        with _quiet_transformers():
+            return processor.save_pretrained(directory)
+    written_by = {"image_processor_type": "SketchColorizerImageProcessor"}
+    _write_json(_make_folder(directory) / PROCESSOR, processor.settings() | written_by)
+
+
+def _make_folder(directory: str | os.PathLike) -> Path:
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _write_json(path: Path, settings: dict[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    partial.rename(path)
+    write_whole(path, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _check_place(name: str) -> None:
@@ -123,9 +146,9 @@ def _network_class(settings: dict[str, Any]) -> type[ColorNetwork]:
     if model_type != MODEL_TYPE:
         raise ValueError(f"its model_type is {model_type!r}, not {MODEL_TYPE!r}: a model of another kind")
     architectures = settings.get("architectures") or [None]
-    if architectures[0] not in ARCHITECTURES:
-        raise ValueError(f"its architecture must be one of {', '.join(ARCHITECTURES)}, got {architectures[0]!r}")
-    return ARCHITECTURES[architectures[0]]
+    if architectures[0] not in _NETWORKS:
+        raise ValueError(f"its architecture must be one of {', '.join(_NETWORKS)}, got {architectures[0]!r}")
+    return _NETWORKS[architectures[0]]
 
 
 def _fill(network: ColorNetwork, tensors: dict[str, Tensor]) -> None:
@@ -138,8 +161,8 @@ def _fill(network: ColorNetwork, tensors: dict[str, Tensor]) -> None:
             )
     if any(own[key].shape != tensor.shape for key, tensor in tensors.items()):
         raise ValueError(f"{WEIGHTS} has tensors of other sizes than {CONFIG} says")
-    single = {key: torch.float32 if tensor.is_floating_point() else tensor.dtype for key, tensor in tensors.items()}
-    copies = {key: tensor.to(single[key], copy=True) for key, tensor in tensors.items()}  # the file may change later
+    dtypes = {key: torch.float32 if tensor.is_floating_point() else tensor.dtype for key, tensor in own.items()}
+    copies = {key: tensor.to(dtypes[key], copy=True) for key, tensor in tensors.items()}  # the file may change later
     network.load_state_dict(copies, assign=True)
 
 
@@ -160,15 +183,50 @@ def _errors_in_one_line(name: str, revision: str | None) -> Iterator[None]:
     except RepositoryNotFoundError:
         raise OSError(
             f"{where}: no folder here, and the Hub has no model {name} that you may see; if it is private or gated, "
-            "log in with `hf auth login` or set HF_TOKEN"
+            f"{_LOG_IN}"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        reason = re.split("[.] | If ", _one_line(error))[0]
+        raise OSError(
+            f"{where}: no folder here, and not to be had from the Hub: {reason}; if it is private, {_LOG_IN}"
         ) from None
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
     except OSError as error:
         raise OSError(f"{where}: {_one_line(error)}") from None
+    except RuntimeError as error:  # of torch, or nested too deep
+        raise ValueError(f"{where}: {CONFIG} and {WEIGHTS} make no network: {_one_line(error)}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {_one_line(error)}") from None
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """No bars of the Hub's client: for a small model they are noise."""
+    disabled = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
+            enable_progress_bars()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Neither bars nor reports of transformers, which is there where one of its models is."""
+    from transformers.utils import logging
+
+    verbosity, shows_progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shows_progress:
+            logging.enable_progress_bar()

@@ -16,8 +16,8 @@ except ImportError as error:
         "the flow-matching model needs diffusers: pip install 'sketch-colorizer[flow]'", name=error.name
     ) from error
 
+from .coarse_grid import pool_labels
 from .hints import HINT_CHANNELS, decode_hints
-from .modeling_sketch_colorizer import pool_labels
 from .regions import segment_regions
 from .unet import ChannelNorm, UNet, ZeroConv2d
 

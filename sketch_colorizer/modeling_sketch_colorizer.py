@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .coarse_grid import even_out, pool_labels
 from .color import lab_to_rgb
 from .configuration_sketch_colorizer import SketchColorizerConfig
 from .losses import projected_loss, squared_error
-from .networks import ClassificationNetwork, RegressionNetwork
+from .networks import ClassificationNetwork, ColorNetwork, RegressionNetwork
 from .unet import ChannelNorm, ZeroConv2d
 
 
@@ -35,42 +35,7 @@ class SketchColorizerOutput(ModelOutput):
     bin_weights: Tensor | None = None
 
 
-def pool_labels(labels: Tensor, ink: Tensor, stride: int, ink_threshold: float) -> tuple[Tensor, Tensor]:
-    """Reduce true colours to the output's grid without mixing lines or neighbours into them.
-
-    A cell's label is that colour among its paper pixels which is nearest to their mean: a colour that the picture
-    really has. (B, 3, H, W) Lab and (B, 1, H, W) ink -> (B, 3, h, w) Lab and (B, h, w), the share of pixels that count.
-    NaN labels are ignored.
-    """
-    cells = F.pixel_unshuffle(labels, stride).unflatten(1, (3, stride**2))  # (B, 3, s*s, h, w)
-    paper = (ink < ink_threshold) & labels.isfinite().all(1, keepdim=True)
-    counts = F.pixel_unshuffle(paper.to(labels.dtype), stride)  # (B, s*s, h, w)
-    cells = cells.nan_to_num()
-    mean = (cells * counts[:, None]).sum(2) / counts.sum(1, keepdim=True).clamp(min=1)
-    distance = (cells - mean[:, :, None]).square().sum(1) + (1 - counts) * 1e6
-    nearest = distance.argmin(1)[:, None, None].expand(-1, 3, 1, -1, -1)
-    return cells.gather(2, nearest)[:, :, 0], counts.mean(1)
-
-
-def even_out(features: Tensor, regions: Tensor, weights: Tensor) -> Tensor:
-    """Every cell of (B, C, h, w) takes the mean of its region, in which cells count by their `weights` (B, h, w).
-
-    `regions` (B, H, W) are numbered anew in each picture; a cell lies in the region of its middle pixel. A projection
-    of the result is the region's mean of the projection, which is how the style "flat" pools scores.
-    """
-    stride = regions.shape[-1] // features.shape[-1]
-    cells = regions[:, stride // 2 :: stride, stride // 2 :: stride]
-    regions_each = cells.amax((1, 2)) + 1
-    first = regions_each.cumsum(0) - regions_each  # in the batch's own numbering
-    index = (cells + first[:, None, None]).flatten()
-    pixels = features.movedim(1, -1).flatten(0, 2)  # (B*h*w, C)
-    counts = weights.clamp(min=1e-3).flatten()[:, None].to(pixels)
-    sums = pixels.new_zeros(int(index.max()) + 1, pixels.shape[1]).index_add(0, index, pixels * counts)
-    mean = sums / counts.new_zeros(len(sums), 1).index_add(0, index, counts).clamp(min=1e-3)
-    return mean[index].unflatten(0, cells.shape).movedim(-1, 1)
-
-
-class SketchColorizerPreTrainedModel(PreTrainedModel):
+class SketchColorizerPreTrainedModel(ColorNetwork, PreTrainedModel):
     """Weight initialisation, and what transformers wants to know."""
 
     config: SketchColorizerConfig
@@ -81,7 +46,7 @@ class SketchColorizerPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
 
     def __init__(self, config: SketchColorizerConfig) -> None:
-        super().__init__(config)
+        PreTrainedModel.__init__(self, config)
         self.build(config)
         self.post_init()
 
@@ -113,9 +78,6 @@ class SketchColorizerPreTrainedModel(PreTrainedModel):
 class SketchColorizerForRegression(RegressionNetwork, SketchColorizerPreTrainedModel):
     """The poster's first model: three channels, squared error in sRGB."""
 
-    def __init__(self, config: SketchColorizerConfig) -> None:
-        SketchColorizerPreTrainedModel.__init__(self, config)  # which builds the network, too
-
     def forward(
         self,
         pixel_values: Tensor,
@@ -134,9 +96,6 @@ class SketchColorizerForRegression(RegressionNetwork, SketchColorizerPreTrainedM
 
 class SketchColorizerForClassification(ClassificationNetwork, SketchColorizerPreTrainedModel):
     """The poster's second model: bins of colour space as classes, soft labels, class rebalancing, annealed mean."""
-
-    def __init__(self, config: SketchColorizerConfig) -> None:
-        SketchColorizerPreTrainedModel.__init__(self, config)  # which builds the network, too
 
     @torch.no_grad()
     def fit_colors(self, counts: Tensor, sums: Tensor) -> None:

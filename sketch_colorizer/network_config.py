@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "base": {"widths": [96, 192, 320, 416], "encoder_depths": [2, 3, 3, 2], "decoder_depths": [2, 3, 3]},
 }
 _CHOICES = {"block": ("residual", "plain"), "color_space": ("rgb", "lab", "lch"), "output_stride": (1, 4)}
-_OF_TRANSFORMERS = {  # keys that transformers itself writes into a config or passes along while loading
+_CONFIG_KEYS_OF_TRANSFORMERS = {  # keys that transformers itself writes into a config or passes along while loading
     "_attn_implementation_internal", "_commit_hash", "_experts_implementation_internal", "_name_or_path",
     "architectures", "attn_implementation", "auto_map", "chunk_size_feed_forward", "dtype", "experts_implementation",
     "id2label", "is_encoder_decoder", "label2id", "model_type", "name_or_path", "num_labels", "output_attentions",
@@ -112,6 +112,8 @@ class NetworkConfig:
         numbers = [*self.widths, *self.encoder_depths, *self.decoder_depths, self.num_neighbors]
         if min(numbers) < 1:
             raise ValueError(f"widths, depths and num_neighbors must be at least 1, got {numbers}")
+        if self.hint_channels < 0:
+            raise ValueError(f"hint_channels must be >= 0, got {self.hint_channels}")
         if self.stem_stride not in (1, 2, 4):
             raise ValueError(f"stem_stride must be 1, 2 or 4, got {self.stem_stride}")
         if not 2 <= self.bins_per_channel <= 16:
@@ -131,7 +133,7 @@ class NetworkConfig:
 
 def check_known(keys: Iterable[str]) -> None:
     """Refuse keys of a configuration that are neither ours (these are not among `keys`) nor transformers'."""
-    unknown = sorted(set(keys) - _OF_TRANSFORMERS)
+    unknown = sorted(set(keys) - _CONFIG_KEYS_OF_TRANSFORMERS)
     if unknown:
         known = ", ".join(sorted(field.name for field in fields(NetworkConfig)))
         raise ValueError(f"unknown configuration key {', '.join(unknown)}; known keys: {known}")

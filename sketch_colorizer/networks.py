@@ -34,6 +34,8 @@ class NetworkOutput:
 class ColorNetwork(nn.Module):
     """What both share: the body, and what may enter it."""
 
+    architecture: str  # transformers' class for it, which stands in a config.json
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
@@ -80,6 +82,8 @@ class ColorNetwork(nn.Module):
 class RegressionNetwork(ColorNetwork):
     """Three channels of sRGB."""
 
+    architecture = "SketchColorizerForRegression"
+
     def build(self, config: NetworkConfig) -> None:
         super().build(config)
         self.head = nn.Conv2d(self.unet.out_channels, 3, 1)
@@ -94,6 +98,8 @@ class RegressionNetwork(ColorNetwork):
 
 class ClassificationNetwork(ColorNetwork):
     """Bins of colour space as classes, decoded by the annealed mean."""
+
+    architecture = "SketchColorizerForClassification"
 
     def build(self, config: NetworkConfig) -> None:
         super().build(config)

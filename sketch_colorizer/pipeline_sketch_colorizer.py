@@ -13,7 +13,7 @@ from PIL import Image
 
 from .colorization_result import ColorizationResult
 from .drawing_processor import DrawingProcessor
-from .model_files import EMBEDDED_WEIGHTS, load_model, save_model
+from .model_files import EMBEDDED_WEIGHTS, load_model, save_network, save_processor, without_progress_bars
 from .network_passes import NetworkPasses
 from .networks import ColorNetwork
 from .palette import read_palette
@@ -29,7 +29,8 @@ Picture = str | os.PathLike | Image.Image | np.ndarray
 class ColorizationPipeline:
     """A model and its processor: from a picture, or the path of one, to a `ColorizationResult`.
 
-    They are plain ones (`ColorNetwork`, `DrawingProcessor`) or those of transformers, which are the same and more.
+    `from_pretrained` makes plain ones (`ColorNetwork`, `DrawingProcessor`). Those of transformers are the same and have
+    its methods besides: load them with AutoModelForImageToImage and AutoImageProcessor, and give them to this class.
 
     >>> colorize = ColorizationPipeline.from_pretrained()
     >>> colorize("drawing.png").image.save("drawing_colorized.png")
@@ -63,14 +64,16 @@ class ColorizationPipeline:
         """
         device = _choose_device(device)
         hub = {"revision": revision or "main", "token": token, "local_files_only": local_files_only}
-        network, processor = load_model(str(EMBEDDED_WEIGHTS if model is None else model), **hub)
+        with _LOADING:
+            network, processor = load_model(str(EMBEDDED_WEIGHTS if model is None else model), **hub)
         pipeline = cls(network.to(device), processor)
         pipeline._flow_source = {"model": model, **hub}
         return pipeline
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
         """Write the model and its processor into a folder that `from_pretrained` loads, here and in transformers."""
-        save_model(self.model, self.processor, directory)
+        save_network(self.model, directory)
+        save_processor(self.processor, directory)
 
     def __call__(
         self,
@@ -143,7 +146,7 @@ class ColorizationPipeline:
         except ImportError as error:
             raise ValueError(f"the engine 'flow' needs {error.name}: {error}") from None
         try:
-            with _LOADING:
+            with _LOADING, without_progress_bars():
                 return FlowColorizerPipeline.beside(**self._flow_source).to(self.model.device)
         except FileNotFoundError:
             raise ValueError(

@@ -16,6 +16,7 @@ from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from .model_files import CONFIG, EMBEDDED_WEIGHTS, PROCESSOR, load_model
+from .pipeline_sketch_colorizer import ColorizationPipeline
 
 CARD = "README.md"
 CARD_REPO_ID = "user/sketch-colorizer"  # stands in a model card for the repository that it will be published in
@@ -67,14 +68,14 @@ def model_publication(repo_id: str, folder: str | Path | None = None, *, card: s
     and `scheduler/` have no name in common with the other files. In the card, CARD_REPO_ID becomes `repo_id`.
     """
     folder = _existing(folder or EMBEDDED_WEIGHTS)
-    load_model(str(folder))  # says what is wrong with it, if anything is
+    ColorizationPipeline(*load_model(str(folder)))  # says what is wrong with it, if anything is
     card = Path(card or folder / CARD)
     if not card.is_file():
         raise ValueError(f"there is no model card {card}; write one with scripts/render_model_card.py, or pass another")
     files: dict[str, Path | bytes] = {
         file.name: file for file in sorted(folder.iterdir()) if any(fnmatch(file.name, kind) for kind in _MODEL_FILES)
     }
-    [architecture] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"]
+    architecture = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architectures"][0]
     classes = {"AutoConfig": "SketchColorizerConfig", "AutoModelForImageToImage": architecture}
     files[CONFIG] = _with_auto_map(folder / CONFIG, classes)
     files[PROCESSOR] = _with_auto_map(folder / PROCESSOR, {"AutoImageProcessor": "SketchColorizerImageProcessor"})

@@ -14,11 +14,12 @@ FLOORS = {
     "__init__": 3,
     "auto_classes": 2,
     "cli": 5,
+    "coarse_grid": 0,
     "color": 0,
     "color_notation": 0,
     "colorization_result": 1,
     "compositing": 1,
-    "configuration_sketch_colorizer": 0,
+    "configuration_sketch_colorizer": 1,
     "drawing": 1,
     "drawing_processor": 2,
     "hint_evidence": 1,
@@ -117,6 +118,10 @@ def test_imports_run_down_the_floors(module):
     assert not missing
     for other in IMPORTS[module].ours:
         assert floor(other) <= floor(module), f"{module} (F{floor(module)}) imports {other} (F{floor(other)})"
+
+
+def test_the_ground_floor_imports_third_parties_only():
+    assert {module: IMPORTS[module].ours for module in FLOORS if FLOORS[module] == 0 and IMPORTS[module].ours} == {}
 
 
 def test_no_import_goes_in_a_circle():

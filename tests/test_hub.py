@@ -33,6 +33,7 @@ datasets = pytest.importorskip("datasets", reason="data sets come with the extra
 ROOT = Path(__file__).parents[1]
 HF = [sys.executable, "-m", "huggingface_hub.cli.hf"]
 CODE = {
+    "coarse_grid.py",
     "color.py",
     "color_notation.py",
     "colorization_result.py",

@@ -8,12 +8,11 @@ import pytest
 import torch
 from transformers import PreTrainedConfig
 
+from sketch_colorizer.coarse_grid import even_out, pool_labels
 from sketch_colorizer.configuration_sketch_colorizer import SketchColorizerConfig
 from sketch_colorizer.modeling_sketch_colorizer import (
     SketchColorizerForClassification,
     SketchColorizerForRegression,
-    even_out,
-    pool_labels,
 )
 from sketch_colorizer.network_config import NetworkConfig
 from sketch_colorizer.quantizer import color_histogram

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL, draw
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModelForImageToImage
 
 import sketch_colorizer
@@ -137,14 +139,50 @@ def test_what_is_saved_here_and_there_is_the_same(model_folder, tmp_path):
     assert all(torch.equal(again.model.state_dict()[key], each) for key, each in ours.model.state_dict().items())
 
 
-def test_saving_leaves_whole_files_and_may_replace_what_it_was_loaded_from(model_folder, tmp_path, drawing):
+def test_saving_may_replace_what_was_loaded_from_there(model_folder, tmp_path, drawing):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     loaded = ColorizationPipeline.from_pretrained(folder, device="cpu")
     before = pixels(loaded(drawing))
+    for parameter in loaded.model.parameters():
+        parameter.data += 0.1
     loaded.save_pretrained(folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in model_folder.iterdir())
-    assert (pixels(loaded(drawing)) == before).all()
-    assert (pixels(ColorizationPipeline.from_pretrained(folder, device="cpu")(drawing)) == before).all()
+    again = pixels(ColorizationPipeline.from_pretrained(folder, device="cpu")(drawing))
+    assert (again == pixels(loaded(drawing))).all()
+    assert (again != before).any()
+
+
+def test_a_save_that_fails_midway_leaves_the_old_file(model_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    loaded = ColorizationPipeline.from_pretrained(folder, device="cpu")
+    weights = (folder / "model.safetensors").read_bytes()
+    for parameter in loaded.model.parameters():
+        parameter.data += 0.1
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"cannot write .*model\.safetensors: No space left on device"):
+        loaded.save_pretrained(folder)
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in model_folder.iterdir())
+
+
+def test_a_compiled_network_is_saved_as_the_network_that_it_is(model_folder, tmp_path):
+    loaded = ColorizationPipeline.from_pretrained(model_folder, device="cpu")
+    plain = loaded.model.state_dict()
+    loaded.model = torch.compile(loaded.model, backend="eager")
+    loaded.save_pretrained(tmp_path)
+    again = ColorizationPipeline.from_pretrained(tmp_path, device="cpu").model.state_dict()
+    assert again.keys() == plain.keys()
+    assert all(torch.equal(again[key], plain[key]) for key in plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.float64])
+def test_whatever_numbers_a_file_holds_the_network_has_its_own_kind(model_folder, tmp_path, dtype):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    expected = {key: tensor.dtype for key, tensor in tensors.items()}
+    save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, folder / "model.safetensors")
+    loaded = ColorizationPipeline.from_pretrained(folder, device="cpu").model.state_dict()
+    assert {key: tensor.dtype for key, tensor in loaded.items()} == expected
 
 
 LOAD = """
@@ -178,8 +216,7 @@ def test_a_model_with_its_code_runs_without_the_package(tmp_path, pipeline, draw
     folder = tmp_path / "model"
     copy = SketchColorizerForClassification(SketchColorizerConfig(**SMALL))
     copy.load_state_dict(pipeline.model.state_dict())
-    copy.save_pretrained(folder)
-    SketchColorizerImageProcessor(working_size=48).save_pretrained(folder)
+    ColorizationPipeline(copy, SketchColorizerImageProcessor(working_size=48)).save_pretrained(folder)
     save_picture(drawing, tmp_path / "drawing.png")
     program = (
         "import sys; sys.modules['sketch_colorizer'] = None\n"
@@ -229,6 +266,9 @@ DAMAGE = {
     "a list as config": (lambda folder: (folder / "config.json").write_text("[1]"), r"config\.json"),
     "a foreign type": (edit_config(model_type="bert"), "model_type is 'bert', not 'sketch_colorizer'"),
     "a foreign head": (edit_config(architectures=["BertModel"]), "architecture must be one of .*got 'BertModel'"),
+    "an impossible size": (edit_config(widths=[8, 12, 2**40]), "config.json and model.safetensors make no network"),
+    "fewer channels than none": (edit_config(hint_channels=-3), "hint_channels must be >= 0, got -3"),
+    "a deep config": (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json"),
     "an unknown key": (edit_config(colour_space="lch"), "unknown configuration key colour_space"),
     "a wrong choice": (edit_config(block="round"), "block must be one of"),
     "a wrong type": (edit_config(stem_stride="four"), "stem_stride"),
@@ -283,9 +323,38 @@ def test_the_embedded_model_leaves_the_paper_white(embedded_pipeline):
     assert len(np.unique(np.asarray(result.colors).reshape(-1, 3), axis=0)) > 1
 
 
-def test_pipelines_can_be_loaded_in_several_threads_at_once():
+@pytest.mark.parametrize("engine", ["classes", "flow"])
+def test_pipelines_can_be_loaded_in_several_threads_at_once(engine):
+    if engine == "flow":
+        pytest.importorskip("diffusers", reason="the flow-matching model comes with the extra 'flow'")
     drawing = draw(96, 64)
-    expected = np.asarray(ColorizationPipeline.from_pretrained()(drawing).image)
+    expected = np.asarray(ColorizationPipeline.from_pretrained()(drawing, engine="classes").image)
+    engines = ["classes", engine] * 4
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: ColorizationPipeline.from_pretrained()(drawing).image, range(8)))
-    assert all(np.array_equal(np.asarray(image), expected) for image in found)
+        found = list(pool.map(lambda one: ColorizationPipeline.from_pretrained()(drawing, engine=one).image, engines))
+    assert all(
+        np.array_equal(np.asarray(image), expected)
+        for image, one in zip(found, engines, strict=True)
+        if one == "classes"
+    )
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "ColorizationPipeline.from_pretrained()(drawing, engine='flow')",
+        "import importlib.util; assert importlib.util.find_spec('transformers')",
+        "import sketch_colorizer.publishing",
+        "import sketch_colorizer.training.systems",
+        "ColorizationPipeline.from_pretrained()(drawing)",
+    ],
+)
+def test_whatever_was_done_before_the_auto_classes_know_the_model(program):
+    pytest.importorskip("diffusers", reason="the flow-matching model comes with the extra 'flow'")
+    run(
+        "import numpy as np\nfrom sketch_colorizer import ColorizationPipeline\n"
+        "from sketch_colorizer.model_files import EMBEDDED_WEIGHTS\n"
+        f"drawing = np.full((40, 40), 255, np.uint8)\n{program}\n"
+        "from transformers import AutoModelForImageToImage\n"
+        "AutoModelForImageToImage.from_pretrained(EMBEDDED_WEIGHTS)"
+    )

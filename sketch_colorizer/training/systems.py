@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..coarse_grid import pool_labels
 from ..color import lab_to_rgb, rgb_to_lab
 from ..compositing import composite
-from ..modeling_sketch_colorizer import pool_labels
 from ..pipeline_sketch_colorizer import ColorizationPipeline
 from .metrics import painted_area
 from .scoring import score_likelihood
