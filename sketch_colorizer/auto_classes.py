@@ -35,7 +35,7 @@ def register_with_transformers() -> None:
 
 
 class _TransformersFinder(MetaPathFinder):
-    """Finds transformers where it is, and registers once it has run. Until then it stays: many ask without importing."""
+    """Finds transformers where it is, and registers once it has run. Until then it stays: many only ask for it."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "transformers":

@@ -68,9 +68,8 @@ def save_network(network: ColorNetwork, directory: str | os.PathLike) -> None:
         with _quiet_transformers():
             return network.save_pretrained(directory)
     folder = _make_folder(directory)
-    parameter = next(network.parameters())
-    written_by = {"architectures": [network.architecture], "model_type": MODEL_TYPE}
-    written_by |= {"dtype": str(parameter.dtype).removeprefix("torch.")}
+    dtype = str(next(network.parameters()).dtype).removeprefix("torch.")
+    written_by = {"architectures": [network.architecture], "model_type": MODEL_TYPE, "dtype": dtype}
     config = {field.name: getattr(network.config, field.name) for field in fields(NetworkConfig)}
     tensors = {  # without the prefix that torch.compile puts before the names
         key.removeprefix("_orig_mod."): tensor.contiguous() for key, tensor in network.state_dict().items()

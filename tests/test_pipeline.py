@@ -301,7 +301,7 @@ def test_what_is_no_model_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="this is a file; name the folder"):
         ColorizationPipeline.from_pretrained(tmp_path / "file")
-    with pytest.raises(OSError, match="model 'nobody/nothing'") as caught:
+    with pytest.raises(OSError, match="model 'nobody/nothing': no folder here, and not to be had from") as caught:
         ColorizationPipeline.from_pretrained("nobody/nothing", local_files_only=True)
     assert "\n" not in str(caught.value)
 
