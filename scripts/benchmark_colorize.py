@@ -21,8 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DRAWINGS = {"512x512": (512, 512), "3840x2160": (3840, 2160), "8000x6000": (8000, 6000)}
-REPEATS = {"512x512": 21, "3840x2160": 7, "8000x6000": 3, "cold": 5, "network": 21}
+SMALL, LARGE, HUGE = (512, 512), (3840, 2160), (8000, 6000)
+DRAWINGS = {"512x512": SMALL, "3840x2160": LARGE, "3840x2160 psd": LARGE, "3840x2160 ora": LARGE, "8000x6000": HUGE}
+REPEATS = {
+    "512x512": 21, "3840x2160": 7, "3840x2160 psd": 5, "3840x2160 ora": 5, "8000x6000": 3, "cold": 5, "network": 21
+}  # fmt: skip
 LIMITS = {  # what must hold on two cores with nothing else running
     "512x512": {"seconds": 0.15},
     "3840x2160": {"seconds": 1.5, "peak_gb": 1.2},
@@ -42,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for case in arguments.cases:
             drawing = Path(folder) / f"{case}.png"
-            draw(*DRAWINGS.get(case, (512, 512))).save(drawing)
+            draw(*DRAWINGS.get(case, SMALL)).save(drawing)
             print(f"{case} ...", file=sys.stderr, flush=True)
             figures = measure_cold(drawing, arguments) if case == "cold" else run_child(case, drawing, arguments)
             report["cases"][case] = {**figures, "limits": LIMITS.get(case, {})}
@@ -119,18 +122,20 @@ def measure_case(case: str, drawing: Path, arguments: argparse.Namespace) -> dic
     pipeline = ColorizationPipeline.from_pretrained(arguments.model, device="cpu")
     repeats = arguments.repeats or REPEATS[case]
     return (
-        measure_network(pipeline, drawing, repeats) if case == "network" else measure_warm(pipeline, drawing, repeats)
+        measure_network(pipeline, drawing, repeats)
+        if case == "network"
+        else measure_warm(pipeline, drawing, repeats, suffix=f".{case.partition(' ')[2] or 'png'}")
     )
 
 
-def measure_warm(pipeline: Any, drawing: Path, repeats: int) -> dict[str, Any]:
-    """From the file to the written PNG, after one run that is not counted."""
-    from sketch_colorizer import save_picture
+def measure_warm(pipeline: Any, drawing: Path, repeats: int, *, suffix: str) -> dict[str, Any]:
+    """From the file to the written PNG, or file of layers, after one run that is not counted."""
+    from sketch_colorizer import save_result
 
-    result = drawing.with_name(f"{drawing.stem}_colorized.png")
+    result = drawing.with_name(f"{drawing.stem}_colorized{suffix}")
 
     def colorize() -> None:
-        save_picture(pipeline(drawing).image, result)
+        save_result(pipeline(drawing), result)
 
     colorize()
     return {**timed(colorize, repeats), "peak_gb": gigabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)}
@@ -276,11 +281,11 @@ def print_table(report: dict[str, Any]) -> None:
     """One line for each case, and whether it keeps its limits."""
     machine, cases = report["machine"], report["cases"]
     print(f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}")
-    print(f"{'case':<12}{'median s':>10}{'quartiles':>18}{'CPU s':>9}{'peak GB':>9}  limits")
+    print(f"{'case':<14}{'median s':>10}{'quartiles':>18}{'CPU s':>9}{'peak GB':>9}  limits")
     for case, figures in cases.items():
         quartiles = f"{figures['low']:.3f} - {figures['high']:.3f}"
         peak = f"{figures['peak_gb']:.2f}" if "peak_gb" in figures else "-"
-        line = f"{case:<12}{figures['seconds']:>10.3f}{quartiles:>18}{figures['cpu_seconds']:>9.3f}{peak:>9}"
+        line = f"{case:<14}{figures['seconds']:>10.3f}{quartiles:>18}{figures['cpu_seconds']:>9.3f}{peak:>9}"
         verdicts = (f"{k} <= {v}: {'kept' if figures[k] <= v else 'BROKEN'}" for k, v in figures["limits"].items())
         print(f"{line}  {', '.join(verdicts)}".rstrip())
     if "cold" in cases:

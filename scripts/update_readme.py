@@ -31,6 +31,8 @@ SYSTEMS = {
 CASES = {
     "512x512": "a drawing of 512x512, from file to written PNG",
     "3840x2160": "the same, 3840x2160",
+    "3840x2160 psd": "the same to a PSD with its layers",
+    "3840x2160 ora": "the same to an OpenRaster file",
     "8000x6000": "the same, 8000x6000",
     "cold": "`sketch-colorizer colorize` of one file, from nothing",
 }
