@@ -16,7 +16,7 @@ from .colorization_result import ColorizationResult
 from .picture_files import LAYERED, WRITABLE, check_writable_suffix, encode_picture, save_picture, write_whole
 
 MAX_COLOR_LAYERS = 32
-_SHADE_DISTANCE = 12.0  # Lab distance up to which colours share a layer; more where there would be too many layers
+_SHADE_DISTANCE = 12.0  # Lab distance up to which many colours share a layer; more where it must be
 _MAX_FLAT_COLORS = 4096  # a picture of more colours is no flat one, and its colours stay together
 _WHITE = 0xFFFFFF
 _STRIP = 256  # rows that are worked on at a time, so that temporary arrays stay small
@@ -44,7 +44,7 @@ class Layers(NamedTuple):
 def make_layers(result: ColorizationResult) -> Layers:
     """One layer for each colour of a flat picture, the largest lowest, named like "#c08a5e"; else one for all colours.
 
-    Shades of a colour share its layer, so that there are at most MAX_COLOR_LAYERS. White is left out: paper shows.
+    Where there are more than MAX_COLOR_LAYERS, shades of a colour share its layer. White is left out: paper shows.
     """
     keys = _color_keys(np.asarray(result.colors))
     ink = np.asarray(result.line_art)
@@ -90,8 +90,9 @@ def _color_layers(keys: np.ndarray) -> Iterator[Layer]:
     found = [np.unique(keys[top : top + _STRIP], return_counts=True) for top in range(0, len(keys), _STRIP)]
     colors, place = np.unique(np.concatenate([colors for colors, _ in found]), return_inverse=True)
     areas = np.bincount(place, np.concatenate([counts for _, counts in found]))
-    colors, areas = colors[colors != _WHITE], areas[colors != _WHITE]
-    colors = colors[np.argsort(-areas, kind="stable")]
+    painted = np.flatnonzero(colors != _WHITE)
+    order = painted[np.argsort(-areas[painted], kind="stable")]
+    colors, areas = colors[order], areas[order]
     if len(colors) == 0:
         return
     if len(colors) > _MAX_FLAT_COLORS:
@@ -101,7 +102,8 @@ def _color_layers(keys: np.ndarray) -> Iterator[Layer]:
     leader_of = np.full(_WHITE + 1, -1, np.int16)
     leader_of[colors] = leaders
     groups = leader_of[keys]
-    for leader in np.unique(leaders):
+    together = np.bincount(leaders, areas)
+    for leader in sorted(set(leaders), key=lambda leader: -together[leader]):
         yield _cut_out(f"#{colors[leader]:06x}", keys, groups == leader)
 
 
@@ -109,7 +111,7 @@ def _group_shades(colors: np.ndarray) -> np.ndarray:
     """For each colour (N,), the largest first, the place of the one whose layer it shares: (N,)."""
     rgb = torch.from_numpy(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], -1)).float() / 255
     lab = rgb_to_lab(rgb, dim=-1)
-    distance = _SHADE_DISTANCE
+    distance = 0.0 if len(colors) <= MAX_COLOR_LAYERS else _SHADE_DISTANCE
     while True:
         leaders: list[int] = []
         for number in range(len(colors)):

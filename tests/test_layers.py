@@ -61,13 +61,24 @@ def test_every_painted_pixel_is_in_one_colour_layer_as_it_is_and_white_in_none(e
     assert (seen == (colors < 255).any(-1)).all()
 
 
-def test_shades_share_a_layer_and_colours_do_not():
+def test_each_colour_has_its_layer():
     colors = np.full((40, 60, 3), 255, np.uint8)
     colors[:, :20], colors[:, 20:30], colors[:5, 30:40] = (200, 30, 40), (204, 34, 38), (30, 60, 200)
     layers = make_layers(result_of(colors)).colors
-    assert [layer.name for layer in layers] == ["#c81e28", "#1e3cc8"]  # the largest lowest
-    assert [layer.image.size for layer in layers] == [(30, 40), (10, 5)]
-    assert (layers[1].left, layers[1].top) == (30, 0)
+    assert [layer.name for layer in layers] == ["#c81e28", "#cc2226", "#1e3cc8"]  # the largest lowest
+    assert [layer.image.size for layer in layers] == [(20, 40), (10, 40), (10, 5)]
+    assert [(layer.left, layer.top) for layer in layers] == [(0, 0), (20, 0), (30, 0)]
+
+
+def test_of_very_many_colours_the_shades_share_a_layer():
+    colors = np.full((40, 60, 3), 255, np.uint8)
+    for column in range(40):
+        colors[:, column] = (200 + column // 7, 30 + column % 7, 40)
+    colors[0, :40] = (30, 60, 200)
+    layers = make_layers(result_of(colors)).colors
+    assert len(layers) == 2
+    assert layers[0].image.size == (40, 39)
+    assert layers[1] == ("#1e3cc8", layers[1].image, 0, 0)
 
 
 def test_there_are_never_too_many_layers():
