@@ -30,7 +30,7 @@ Pictures = Annotated[
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", help="Folder for the results, or the file for a single one. [default: next to the picture]"
+        "--output", "-o", help=r"Folder for the results, or the file for a single one. \[default: next to the picture]"
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
@@ -46,6 +46,8 @@ class Style(StrEnum):
 
 def main() -> None:
     """The `sketch-colorizer` program."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to stop
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that no temporary file stays behind
     app()
 
@@ -78,21 +80,21 @@ def colorize(
     output: Output = None,
     format: Annotated[
         str | None,
-        typer.Option(help="png, jpg, webp, bmp or tif; with layers: ora or psd. [default: png, or as --output ends]"),
+        typer.Option(help=r"png, jpg, webp, bmp or tif; with layers: ora or psd. \[default: png, or as --output ends]"),
     ] = None,
     overwrite: Overwrite = False,
     model: Annotated[
-        str | None, typer.Option(help="Model folder, or model on the Hub. [default: the embedded one]")
+        str | None, typer.Option(help=r"Model folder, or model on the Hub. \[default: the embedded one]")
     ] = None,
     device: Device = "auto",
     style: Annotated[
-        Style | None, typer.Option(help="Even colours, or the prediction per pixel. [default: the model's]")
+        Style | None, typer.Option(help=r"Even colours, or the prediction per pixel. \[default: the model's]")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, max=100, help="0 decided, 1 averaged. [default: the model's]")
+        float | None, typer.Option(min=0, max=100, help=r"0 decided, 1 averaged. \[default: the model's]")
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(min=0, max=20, help="1 as predicted, more is bolder. [default: the model's]")
+        float | None, typer.Option(min=0, max=20, help=r"1 as predicted, more is bolder. \[default: the model's]")
     ] = None,
     working_size: Annotated[
         int | None, typer.Option(min=32, max=4096, help="The network sees about this squared.")
@@ -110,7 +112,7 @@ def colorize(
     proposals: Annotated[
         int | None, typer.Option(min=1, max=100, help="So many colourings of each: drawing_colorized_1.png, ..._2.png")
     ] = None,
-    engine: Annotated[Engine | None, typer.Option(help="What draws the proposals. [default: the better one]")] = None,
+    engine: Annotated[Engine | None, typer.Option(help=r"What draws the proposals. \[default: the better one]")] = None,
     suggest: Annotated[
         int | None, typer.Option(min=1, max=50, help="Tell so many places where a hint would settle most.")
     ] = None,
@@ -205,7 +207,7 @@ def sketch(
 @app.command()
 def demo(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="[default: the first free one from 7860]")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help=r"\[default: a free one from 7860]")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Colour drawings on a page in the browser, served by this machine."""
@@ -256,13 +258,8 @@ def _forward(context: typer.Context, module: str) -> None:
 
 
 def _import_program(module: str) -> Any:
-    try:
-        with _quick_imports():
-            return import_module(f"sketch_colorizer.{module}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("sketch_colorizer"):
-            raise
-        raise ValueError(f"this needs {error.name}: pip install 'sketch-colorizer[train]'") from None
+    with _quick_imports():
+        return import_module(f"sketch_colorizer.{module}")
 
 
 def _plan(pictures: list[str], **settings: Any) -> Any:
@@ -322,10 +319,12 @@ def _run(plan: Any, work: Callable[[Any], Any], save: Callable[[Any, Path], None
         ) as progress:
             for job in progress.track(plan.jobs, description="pictures"):
                 try:
-                    console.print(_do(job, work, save))
+                    report = _do(job, work, save)
                     done += 1
                 except (OSError, ValueError, MemoryError) as error:
                     problems.append(_with_name(job.source, error))
+                else:
+                    console.print(report)
     except KeyboardInterrupt:
         typer.echo(f"stopped: {done} of {len(plan.jobs)} pictures are done", err=True)
         raise typer.Exit(130) from None
@@ -386,6 +385,11 @@ def _user_errors() -> Iterator[None]:
     """What a user can mend is one line, not a traceback."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sketch_colorizer"):
+            raise
+        typer.echo(f"error: this needs {error.name}: pip install 'sketch-colorizer[train]'", err=True)
+        raise typer.Exit(1) from None
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["clean_drawing", "is_colored"]
+__all__ = ["clean_drawing", "is_blank", "is_colored"]
 
 SAMPLE_SIDE = 512  # longest side of the reduced copies on which everything is judged
 ORIENTATION = 0x0112  # the EXIF tag
 WHITE = 255
+FAINTEST = 250  # what is lighter is no line
 
 
 def clean_drawing(image: Image.Image) -> Image.Image:
@@ -26,6 +27,11 @@ def clean_drawing(image: Image.Image) -> Image.Image:
     if not _has_white_paper(grey):
         grey = _lift_paper(grey)
     return Image.fromarray(grey)
+
+
+def is_blank(line_art: np.ndarray) -> bool:
+    """Whether cleaned line art, uint8 (H, W), shows nothing: an empty page, which is white and has no colours."""
+    return bool(line_art.min() >= FAINTEST)
 
 
 def is_colored(image: Image.Image, *, share: float = 0.05, distance: int = 24) -> bool:

@@ -1,6 +1,7 @@
 """Drawings to tensors for the network, and the network's coarse colours back to pictures at the drawing's own size."""
 
 import math
+import numbers
 from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any, Literal, Self
@@ -70,9 +71,9 @@ class DrawingProcessor:
         white_chroma: float = 3.0,
     ) -> None:
         self.working_size = _check_working_size(working_size)
-        self.max_side_ratio = max_side_ratio
-        self.size_divisor = size_divisor
-        self.max_ink_gain = max_ink_gain
+        self.max_side_ratio = _check_number("max_side_ratio", max_side_ratio, 1, 1000)
+        self.size_divisor = int(_check_number("size_divisor", size_divisor, 1, 4096))
+        self.max_ink_gain = _check_number("max_ink_gain", max_ink_gain, 1, 1000)
         self.do_clean = do_clean
         self.style = _check_style(style)
         self.temperature = _check_temperature(temperature)
@@ -81,8 +82,8 @@ class DrawingProcessor:
         self.hinted_temperature = None if hinted_temperature is None else _check_temperature(hinted_temperature)
         self.hinted_guidance = None if hinted_guidance is None else _check_guidance(hinted_guidance)
         self.calibration_temperature = _check_calibration(calibration_temperature)
-        self.white_lightness = white_lightness
-        self.white_chroma = white_chroma
+        self.white_lightness = _check_number("white_lightness", white_lightness, 0, 1000)
+        self.white_chroma = _check_number("white_chroma", white_chroma, 0, 1000)
 
     @classmethod
     def from_saved(cls, settings: dict[str, Any]) -> Self:
@@ -343,21 +344,21 @@ def _check_style(style: str) -> str:
 
 
 def _check_temperature(temperature: float) -> float:
-    if not 0 <= temperature <= 100:
-        raise ValueError(f"temperature must be 0..100, got {temperature}")
-    return temperature
+    return _check_number("temperature", temperature, 0, 100)
 
 
 def _check_guidance(guidance: float) -> float:
-    if not 0 <= guidance <= 20:
-        raise ValueError(f"guidance must be 0..20, got {guidance}")
-    return guidance
+    return _check_number("guidance", guidance, 0, 20)
 
 
 def _check_calibration(temperature: float) -> float:
-    if not 0.05 <= temperature <= 20:
-        raise ValueError(f"calibration_temperature must be 0.05..20, got {temperature}")
-    return temperature
+    return _check_number("calibration_temperature", temperature, 0.05, 20)
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> float:
+    if not isinstance(value, numbers.Real) or not low <= value <= high:
+        raise ValueError(f"{name} must be {low}..{high}, got {value!r}")
+    return value
 
 
 def _check_paper_threshold(paper_threshold: float | None) -> float | None:

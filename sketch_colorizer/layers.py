@@ -16,8 +16,9 @@ from .colorization_result import ColorizationResult
 from .picture_files import LAYERED, WRITABLE, check_writable_suffix, encode_picture, save_picture, write_whole
 
 MAX_COLOR_LAYERS = 32
-_SHADE_DISTANCE = 12.0  # Lab distance up to which many colours share a layer; more where it must be
-_MAX_FLAT_COLORS = 4096  # a picture of more colours is no flat one, and its colours stay together
+_SHADE_DISTANCE = 2.0  # Lab distance up to which many colours share a layer; more where it must be
+_MAX_FLAT_COLORS = 4096  # a picture of more colours is no flat one, and its colours stay together,
+_MIN_FLAT_AREA = 16  # as they do in one where a colour has fewer pixels than this on average
 _WHITE = 0xFFFFFF
 _STRIP = 256  # rows that are worked on at a time, so that temporary arrays stay small
 _MAX_PSD_SIDE = 30_000
@@ -62,6 +63,8 @@ def save_result(result: ColorizationResult, path: str | Path) -> None:
 
     Raises ValueError for a suffix that is none of these, and OSError where the file cannot be written.
     """
+    if not isinstance(result, ColorizationResult):
+        raise ValueError(f"a result of ColorizationPipeline is needed, one of a list, got {type(result).__name__}")
     path = Path(path)
     check_writable_suffix(path, (*WRITABLE, *LAYERED))
     suffix = path.suffix.lower()
@@ -95,7 +98,7 @@ def _color_layers(keys: np.ndarray) -> Iterator[Layer]:
     colors, areas = colors[order], areas[order]
     if len(colors) == 0:
         return
-    if len(colors) > _MAX_FLAT_COLORS:
+    if len(colors) > min(_MAX_FLAT_COLORS, areas.sum() / _MIN_FLAT_AREA):
         yield _cut_out("colours", keys, keys != _WHITE)
         return
     leaders = _group_shades(colors)
@@ -119,7 +122,7 @@ def _group_shades(colors: np.ndarray) -> np.ndarray:
                 leaders.append(number)
         if len(leaders) <= MAX_COLOR_LAYERS:
             break
-        distance *= 1.25
+        distance *= 1.2
     return np.array(leaders, np.int16)[torch.cdist(lab, lab[leaders]).argmin(1).numpy()]
 
 

@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     StrictDataclassError,
 )
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -48,7 +48,7 @@ def load_model(
     damaged, and where its weights are a pickle.
     """
     hub = {"revision": revision, "token": token, "local_files_only": local_files_only}
-    with _errors_in_one_line(name, revision), without_progress_bars():
+    with _errors_in_one_line(name, revision), quiet_hub():
         _check_place(name)
         settings = _read_json(name, CONFIG, hub)
         network_class = _network_class(settings)
@@ -162,6 +162,9 @@ def _fill(network: ColorNetwork, tensors: dict[str, Tensor]) -> None:
         raise ValueError(f"{WEIGHTS} has tensors of other sizes than {CONFIG} says")
     dtypes = {key: torch.float32 if tensor.is_floating_point() else tensor.dtype for key, tensor in own.items()}
     copies = {key: tensor.to(dtypes[key], copy=True) for key, tensor in tensors.items()}  # the file may change later
+    for key, tensor in copies.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{WEIGHTS} holds NaN or infinity ({key}): the training that made it went wrong")
     network.load_state_dict(copies, assign=True)
 
 
@@ -193,7 +196,7 @@ def _errors_in_one_line(name: str, revision: str | None) -> Iterator[None]:
         raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
     except OSError as error:
         raise OSError(f"{where}: {_one_line(error)}") from None
-    except RuntimeError as error:  # of torch, or nested too deep
+    except (RuntimeError, OverflowError) as error:  # of torch, or nested too deep
         raise ValueError(f"{where}: {CONFIG} and {WEIGHTS} make no network: {_one_line(error)}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {_one_line(error)}") from None
@@ -204,13 +207,15 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """No bars of the Hub's client: for a small model they are noise."""
-    disabled = are_progress_bars_disabled()
+def quiet_hub() -> Iterator[None]:
+    """Neither bars nor warnings of the Hub's client: a small model is there soon, and what fails becomes an error."""
+    verbosity, disabled = logging.get_verbosity(), are_progress_bars_disabled()
+    logging.set_verbosity_error()
     disable_progress_bars()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if not disabled:
             enable_progress_bars()
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .color import lab_to_rgb
 from .compositing import enlarge_colors
+from .drawing import is_blank
 from .hint_evidence import hint_odds, hint_odds_of_cells, weigh
 from .hint_spreading import blend_hints, paint_marks, settle_regions
 from .palette import MIXTURE, Palette, balance, color_scores, palette_scores
@@ -79,7 +80,7 @@ class Painter:
         areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
         chosen = self._evidence(page)
         odds = None if chosen is None else hint_odds(chosen, page.labels, self.bin_colors)
-        colors = self.to_rgb(self._decode(pooled, odds, areas=areas))
+        colors = self._whiten(page, self.to_rgb(self._decode(pooled, odds, areas=areas)))
         pooled = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
         if self.palette is None:
             return _Decision(pooled, colors)
@@ -122,7 +123,7 @@ class Painter:
         """The colour of each cell of the coarse grid, enlarged along the lines and drawn towards the hints."""
         values, chosen = page.grid.movedim(0, -1), self._evidence(page)
         odds = None if chosen is None else hint_odds_of_cells(chosen, values.shape[:2], self.bin_colors)
-        cells = self.to_rgb(self._decode(values, odds))
+        cells = self._whiten(page, self.to_rgb(self._decode(values, odds)))
         if self.palette is not None:
             values = values if odds is None else weigh(values, odds, self.bin_colors)
             painted = (cells < 255).any(-1)
@@ -153,6 +154,10 @@ class Painter:
             areas=areas,
             dim=-1,
         )
+
+    def _whiten(self, page: Page, rgb: np.ndarray) -> np.ndarray:
+        """A page without a line has no colours but those of its hints; uint8 (.., 3) both."""
+        return np.full_like(rgb, 255) if is_blank(page.line_art) else rgb
 
     def _palette_scores(self, values: Tensor) -> Tensor:
         """How well each of the palette's colours fits, (.., P)."""

@@ -120,10 +120,14 @@ def encode_picture(image: Image.Image | np.ndarray, suffix: str) -> np.ndarray:
     pixels = np.asarray(image)
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would print becomes an error
     try:
         done, encoded = cv2.imencode(suffix, pixels, WRITABLE[suffix])
     except cv2.error:
         done = False
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if not done:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise ValueError(f"the {suffix} format cannot hold {size} pixels; write a .png instead")

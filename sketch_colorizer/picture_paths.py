@@ -101,12 +101,17 @@ def _output_folder(output: str | None, num_pictures: int, suffix: str | None, su
             raise ValueError(f"{output} is no {suffix} file; name a folder, or leave the format to the name")
         if num_pictures > 1:
             raise ValueError(f"{output} is one file, but there are {num_pictures} pictures; name a folder")
+        _make_folder(path.parent)
         return None
+    _make_folder(path)
+    return path
+
+
+def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"cannot make the folder {output}: {error.strerror}") from None
-    return path
+        raise ValueError(f"cannot make the folder {path}: {error.strerror}") from None
 
 
 def _free_name(source: Path, folder: Path, ending: str, taken: set[Path]) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 
 from .colorization_result import ColorizationResult
+from .drawing import is_blank
 from .drawing_processor import DrawingProcessor
-from .model_files import EMBEDDED_WEIGHTS, load_model, save_network, save_processor, without_progress_bars
+from .model_files import EMBEDDED_WEIGHTS, load_model, quiet_hub, save_network, save_processor
 from .network_passes import NetworkPasses
 from .networks import ColorNetwork
 from .palette import read_palette
@@ -111,6 +113,13 @@ class ColorizationPipeline:
         palette = None if palette is None else read_palette(palette)
         settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
         settings |= {"palette": palette}
+        if not isinstance(seed, int) or abs(seed) >= 2**63:
+            raise ValueError(f"seed must be a whole number of 63 bits, got {seed!r}")
+        if isinstance(images, (bytes, bytearray)) or not (_is_one(images) or isinstance(images, Iterable)):
+            raise ValueError(
+                "a picture must be a path, a PIL image or a uint8 array, or several of them in a list, "
+                f"got {type(images).__name__}"
+            )
         if _is_one(images):
             return self._colorize(images, hints, num_proposals, engine, seed, settings)
         return [
@@ -123,6 +132,8 @@ class ColorizationPipeline:
     ) -> ColorizationResult | list[ColorizationResult]:
         image = open_picture(image) if isinstance(image, (str, os.PathLike)) else image
         passes = NetworkPasses(self.model, self.processor, image, hints, settings)
+        if is_blank(np.asarray(passes.line_art[0])):
+            warnings.warn("there is no line on it, so it stays white where no hint is", stacklevel=3)
         if engine == "flow":
             results = self._flow(passes, num_proposals or 1, seed)
         else:
@@ -146,7 +157,7 @@ class ColorizationPipeline:
         except ImportError as error:
             raise ValueError(f"the engine 'flow' needs {error.name}: {error}") from None
         try:
-            with _LOADING, without_progress_bars():
+            with _LOADING, quiet_hub():
                 return FlowColorizerPipeline.beside(**self._flow_source).to(self.model.device)
         except FileNotFoundError:
             raise ValueError(

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sketch_colorizer"
 FLOORS = {
     "__init__": 3,
+    "__main__": 5,
     "auto_classes": 2,
     "cli": 5,
     "coarse_grid": 0,

@@ -59,6 +59,23 @@ def test_results_go_where_they_are_sent(colorize, drawings):
     assert open_picture(drawings / "mine.webp").size == (64, 48)
 
 
+def test_the_folder_of_a_result_is_made(colorize, drawings):
+    assert colorize(drawings / "a.png", "-o", drawings / "deep" / "er" / "mine.png")[0] == 0
+    assert names(drawings / "deep" / "er") == ["mine.png"]
+
+
+def test_every_help_says_what_holds_by_default():
+    for command, default in (
+        ("colorize", "[default: the embedded one]"),
+        ("evaluate", "[default: the model's]"),
+        ("demo", "[default: a free one from 7860]"),
+        ("corpus build", "[default: one a core]"),
+    ):
+        result = CliRunner().invoke(cli.app, [*command.split(), "-h"], env={"COLUMNS": "200"})
+        assert result.exit_code == 0, command
+        assert default in result.stdout, command
+
+
 def test_results_may_have_layers(colorize, drawings):
     code, output, _ = colorize(drawings, "--format", "psd")
     assert code == 0
@@ -142,7 +159,7 @@ def test_nothing_to_do_is_an_error_in_one_line(colorize, tmp_path, monkeypatch, 
         (["--model", "{folder}"], r"no config.json"),
         (["--device", "abacus"], "the device 'abacus' is not available here"),
         (["-o", "{folder}/out.xcf"], "the name must end with one of"),
-        (["-o", "{folder}/a.png/out.png"], "cannot write"),
+        (["-o", "{folder}/a.png/out.png"], "cannot make the folder"),
         (["-o", "/proc/nowhere/out"], "cannot make the folder"),
     ],
 )

@@ -70,22 +70,28 @@ def test_each_colour_has_its_layer():
     assert [(layer.left, layer.top) for layer in layers] == [(0, 0), (20, 0), (30, 0)]
 
 
-def test_of_very_many_colours_the_shades_share_a_layer():
+def test_of_very_many_colours_the_nearest_share_a_layer():
     colors = np.full((40, 60, 3), 255, np.uint8)
     for column in range(40):
-        colors[:, column] = (200 + column // 7, 30 + column % 7, 40)
+        colors[:, column] = (200 + column % 2, 30 + column // 2 % 4, 40 + column // 8)
     colors[0, :40] = (30, 60, 200)
     layers = make_layers(result_of(colors)).colors
-    assert len(layers) == 2
-    assert layers[0].image.size == (40, 39)
-    assert layers[1] == ("#1e3cc8", layers[1].image, 0, 0)
+    assert 2 < len(layers) <= MAX_COLOR_LAYERS
+    assert [layer.image.size for layer in layers if layer.name == "#1e3cc8"] == [(40, 1)]
+    areas = [int((np.asarray(layer.image)[..., 3] > 0).sum()) for layer in layers]
+    assert areas == sorted(areas, reverse=True)
+    assert sum(areas) == 40 * 40
 
 
 def test_there_are_never_too_many_layers():
-    generator = np.random.default_rng(0)
-    colors = generator.integers(0, 255, (30, 40, 3), np.uint8)
+    tiles = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    colors = tiles.repeat(5, 0).repeat(5, 1)
     assert 2 <= len(make_layers(result_of(colors)).colors) <= MAX_COLOR_LAYERS
-    gradient = generator.integers(0, 255, (100, 100, 3), np.uint8)
+
+
+@pytest.mark.parametrize("side", [30, 100])
+def test_colours_that_are_not_flat_stay_together(side):
+    gradient = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
     assert [layer.name for layer in make_layers(result_of(gradient)).colors] == ["colours"]
 
 
@@ -142,6 +148,9 @@ def test_a_psd_holds_the_same_layers_and_the_finished_picture(result, tmp_path):
 def test_other_suffixes_get_the_picture_alone(result, tmp_path):
     save_result(result, tmp_path / "a.png")
     assert open_picture(tmp_path / "a.png").tobytes() == result.image.tobytes()
+    for other in (result.image, [result]):
+        with pytest.raises(ValueError, match="a result of ColorizationPipeline is needed, one of a list, got"):
+            save_result(other, tmp_path / "a.ora")
     with pytest.raises(ValueError, match=r"must end with one of \.png, .*\.ora, \.psd"):
         save_result(result, tmp_path / "a.gif")
 

@@ -240,6 +240,20 @@ def edit_config(**changes):
     return edit
 
 
+def edit_processor(**changes):
+    def edit(folder):
+        path = folder / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return edit
+
+
+def spoil_weights(folder, name: str):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name][0] = torch.nan
+    save_file(tensors, folder / "model.safetensors")
+
+
 def replace_weights(folder, data: bytes | None, name: str = "model.safetensors"):
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").unlink()
@@ -268,6 +282,13 @@ DAMAGE = {
     "a foreign head": (edit_config(architectures=["BertModel"]), "architecture must be one of .*got 'BertModel'"),
     "an impossible size": (edit_config(widths=[8, 12, 2**40]), "config.json and model.safetensors make no network"),
     "fewer channels than none": (edit_config(hint_channels=-3), "hint_channels must be >= 0, got -3"),
+    "an endless number": (edit_config(label_sigma=10**400), "config.json and model.safetensors make no network"),
+    "a word for a number": (edit_processor(size_divisor="x"), r"size_divisor must be 1\.\.4096, got 'x'"),
+    "nothing for a number": (edit_processor(white_chroma=None), r"white_chroma must be 0\.\.1000, got None"),
+    "weights that are no numbers": (
+        lambda folder: spoil_weights(folder, "head.bias"),
+        r"model\.safetensors holds NaN or infinity \(head\.bias\)",
+    ),
     "a deep config": (lambda folder: (folder / "config.json").write_text("[" * 100_000), "config.json"),
     "an unknown key": (edit_config(colour_space="lch"), "unknown configuration key colour_space"),
     "a wrong choice": (edit_config(block="round"), "block must be one of"),
@@ -315,6 +336,29 @@ def test_a_device_that_is_not_there_is_said(model_folder):
 def test_a_processor_that_does_not_fit_the_network_is_refused(tiny_model):
     with pytest.raises(ValueError, match="multiple of the network's stride 16, got 8"):
         ColorizationPipeline(tiny_model, SketchColorizerImageProcessor(size_divisor=8))
+
+
+@pytest.mark.parametrize("style", ["flat", "soft"])
+@pytest.mark.parametrize("paper", ["white", "tinted", "grainy"])
+def test_an_empty_page_stays_white_and_this_is_said(embedded_pipeline, style, paper):
+    grain = np.random.default_rng(0).normal(235, 4, (90, 120)).clip(0, 255).astype(np.uint8)
+    page = {"white": Image.new("L", (120, 90), 255), "tinted": Image.new("RGB", (120, 90), "#f0e6d2"), "grainy": grain}
+    with pytest.warns(UserWarning, match="there is no line on it"):
+        assert (pixels(embedded_pipeline(page[paper], style=style)) == 255).all()
+    with pytest.warns(UserWarning, match="there is no line on it"):
+        hinted = pixels(embedded_pipeline(page[paper], style=style, hints=[(60, 45, "#c81e28")]))
+    assert tuple(hinted[45, 60]) == (200, 30, 40)
+
+
+def test_what_is_no_picture_or_no_seed_is_said(pipeline, drawing):
+    for nonsense in (None, 5, b"drawing.png"):
+        with pytest.raises(ValueError, match="a picture must be a path, a PIL image or a uint8 array, or several"):
+            pipeline(nonsense)
+    for seed in (None, 1.5, 2**63):
+        with pytest.raises(ValueError, match="seed must be a whole number of 63 bits"):
+            pipeline(drawing, seed=seed)
+    with pytest.raises(ValueError, match=r"guidance must be 0\.\.20, got 'a'"):
+        pipeline(drawing, guidance="a")
 
 
 def test_the_embedded_model_leaves_the_paper_white(embedded_pipeline):

@@ -15,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -59,7 +60,7 @@ def build(
     ] = 512,
     codec: Annotated[Codec, typer.Option(help="AVIF is 4:4:4.", rich_help_panel=_RECORDS)] = Codec.AVIF,
     quality: Annotated[
-        int | None, typer.Option(help="1 to 100. [default: 65 for AVIF, 80 for WebP]", rich_help_panel=_RECORDS)
+        int | None, typer.Option(help=r"1 to 100. \[default: 65 for AVIF, 80 for WebP]", rich_help_panel=_RECORDS)
     ] = None,
     min_size: Annotated[
         int, typer.Option(help="Reject inputs whose longest side is shorter.", rich_help_panel=_RECORDS)
@@ -102,7 +103,7 @@ def build(
     engine: Annotated[
         Engine, typer.Option(help="All cores here, one process, or Ray.", rich_help_panel=_WORK)
     ] = Engine.POOL,
-    workers: Annotated[int | None, typer.Option(help="[default: one a core]", rich_help_panel=_WORK)] = None,
+    workers: Annotated[int | None, typer.Option(help=r"\[default: one a core]", rich_help_panel=_WORK)] = None,
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster; 'auto' finds one here.", rich_help_panel=_WORK)
     ] = None,

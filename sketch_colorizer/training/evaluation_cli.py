@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .evaluation import evaluate
-from .report import print_report, write_report
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 class Style(StrEnum):
@@ -37,10 +38,10 @@ def main(
         typer.Option(help="Another model, or the output folder of an earlier evaluation; may be given several times."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Measure only this many pictures, chosen by a hash.")] = None,
-    style: Annotated[Style | None, typer.Option(help="[default: the model's]")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=100, help="[default: the model's]")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, max=20, help="[default: the model's]")] = None,
-    working_size: Annotated[int | None, typer.Option(min=32, max=4096, help="[default: the model's]")] = None,
+    style: Annotated[Style | None, typer.Option(help=r"\[default: the model's]")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=100, help=r"\[default: the model's]")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, max=20, help=r"\[default: the model's]")] = None,
+    working_size: Annotated[int | None, typer.Option(min=32, max=4096, help=r"\[default: the model's]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Bootstrap samples.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -49,6 +50,9 @@ def main(
     fid_weights: Annotated[str | None, typer.Option(help="TorchScript file (inception-2015-12-05.pt) for FID.")] = None,
 ) -> None:
     """Measure models on a corpus, beside the baselines "white" and "mean"."""
+    from .evaluation import evaluate
+    from .report import print_report, write_report
+
     evaluation = evaluate(
         model,
         data=data,
