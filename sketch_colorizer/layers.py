@@ -13,7 +13,7 @@ from PIL import Image
 
 from .color import rgb_to_lab
 from .colorization_result import ColorizationResult
-from .picture_files import LAYERED, WRITABLE, check_writable_suffix, encode_picture, save_picture, write_whole
+from .picture_files import LAYERED, WRITABLE, check_writable_suffix, encode_picture, read_dpi, save_picture, write_whole
 
 MAX_COLOR_LAYERS = 32
 _SHADE_DISTANCE = 2.0  # Lab distance up to which many colours share a layer; more where it must be
@@ -146,6 +146,8 @@ def _open_raster(layers: Layers, image: Image.Image) -> bytes:
     """OpenRaster 0.0.5: a zip of PNGs, and an XML file that stacks them, the topmost first."""
     buffer = io.BytesIO()
     root = ElementTree.Element("image", version="0.0.5", w=str(image.width), h=str(image.height))
+    if dpi := read_dpi(image):
+        root.attrib |= {"xres": str(dpi[0]), "yres": str(dpi[1])}
     stack = ElementTree.SubElement(root, "stack")
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("mimetype", "image/openraster")
@@ -171,7 +173,7 @@ def _open_raster(layers: Layers, image: Image.Image) -> bytes:
 
 
 def _png(image: Image.Image) -> bytes:
-    return encode_picture(image, ".png").tobytes()
+    return encode_picture(image, ".png")
 
 
 def _photoshop(layers: Layers, image: Image.Image) -> bytes:
@@ -189,6 +191,8 @@ def _photoshop(layers: Layers, image: Image.Image) -> bytes:
             "write an .ora instead"
         )
     document = Document.frompil(image)
+    if dpi := read_dpi(image):
+        _set_dpi(document, dpi)
     _append(layers.paper, document)
     group = document.create_group(name="colours")
     for layer in layers.colors:
@@ -197,6 +201,16 @@ def _photoshop(layers: Layers, image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     document.save(buffer)
     return buffer.getvalue()
+
+
+def _set_dpi(document: Any, dpi: tuple[int, int]) -> None:
+    from psd_tools.constants import Resource
+    from psd_tools.psd.image_resources import ImageResource, ResoulutionInfo
+
+    per_inch, inches = 1, 1
+    across, down = (value << 16 for value in dpi)  # 16.16 fixed point
+    info = ResoulutionInfo(across, per_inch, inches, down, per_inch, inches)
+    document.image_resources[Resource.RESOLUTION_INFO] = ImageResource(key=Resource.RESOLUTION_INFO, data=info)
 
 
 def _append(layer: Layer, group: Any) -> None:

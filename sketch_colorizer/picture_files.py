@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import struct
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
+_MAX_DPI = 30_000
 READABLE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")  # none of them runs another program
 READABLE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm")
@@ -98,7 +101,7 @@ def save_picture(image: Image.Image | np.ndarray, path: str | os.PathLike) -> No
     write_whole(path, encode_picture(image, path.suffix.lower()))
 
 
-def write_whole(path: Path, content: bytes | np.ndarray) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all.
 
     The bytes go to a temporary neighbour that then takes the name, so that nobody ever sees half a picture; it is
@@ -115,15 +118,27 @@ def write_whole(path: Path, content: bytes | np.ndarray) -> None:
         _remove(temporary)
 
 
-def encode_picture(image: Image.Image | np.ndarray, suffix: str) -> np.ndarray:
-    """A grey, RGB or RGBA picture as the bytes of a file, uint8 (N,), in the format of one of the suffixes WRITABLE."""
-    pixels = np.asarray(image)
+def read_dpi(image: Image.Image | np.ndarray) -> tuple[int, int] | None:
+    """The pixels per inch at which a picture is printed, across and down; None where it tells nothing sensible."""
+    try:
+        across, down = (round(float(value)) for value in image.info["dpi"])
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (across, down) if 1 < min(across, down) <= max(across, down) <= _MAX_DPI else None
+
+
+def encode_picture(image: Image.Image | np.ndarray, suffix: str) -> bytes:
+    """A grey, RGB or RGBA picture as the bytes of a file in the format of one of the suffixes WRITABLE.
+
+    PNG, JPEG and TIFF keep the pixels per inch of a PIL image (`read_dpi`).
+    """
+    pixels, dpi = np.asarray(image), read_dpi(image)
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would print becomes an error
     try:
-        done, encoded = cv2.imencode(suffix, pixels, WRITABLE[suffix])
+        done, encoded = cv2.imencode(suffix, pixels, [*WRITABLE[suffix], *_tiff_options(suffix, dpi)])
     except cv2.error:
         done = False
     finally:
@@ -131,6 +146,28 @@ def encode_picture(image: Image.Image | np.ndarray, suffix: str) -> np.ndarray:
     if not done:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise ValueError(f"the {suffix} format cannot hold {size} pixels; write a .png instead")
+    return _with_dpi(encoded.tobytes(), suffix, dpi)
+
+
+def _tiff_options(suffix: str, dpi: tuple[int, int] | None) -> list[int]:
+    if dpi is None or suffix not in (".tif", ".tiff"):
+        return []
+    per_inch = 2
+    return [
+        cv2.IMWRITE_TIFF_RESUNIT, per_inch, cv2.IMWRITE_TIFF_XDPI, dpi[0], cv2.IMWRITE_TIFF_YDPI, dpi[1]
+    ]  # fmt: skip
+
+
+def _with_dpi(encoded: bytes, suffix: str, dpi: tuple[int, int] | None) -> bytes:
+    """What OpenCV does not write: the chunk pHYs of a PNG, after its header, and the density in the JFIF header."""
+    if dpi is None:
+        return encoded
+    if suffix == ".png":
+        per_meter = (round(value / 0.0254) for value in dpi)
+        chunk = b"pHYs" + struct.pack(">IIB", *per_meter, 1)
+        return encoded[:33] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + encoded[33:]
+    if suffix in (".jpg", ".jpeg") and encoded[6:11] == b"JFIF\0":
+        return encoded[:13] + struct.pack(">BHH", 1, *dpi) + encoded[18:]
     return encoded
 
 

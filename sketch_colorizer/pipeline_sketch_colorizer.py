@@ -19,7 +19,7 @@ from .model_files import EMBEDDED_WEIGHTS, load_model, quiet_hub, save_network, 
 from .network_passes import NetworkPasses
 from .networks import ColorNetwork
 from .palette import read_palette
-from .picture_files import open_picture
+from .picture_files import open_picture, read_dpi
 from .proposals import check_num_proposals, draw_proposals
 
 ENGINES = ("classes", "flow")  # the first is the default
@@ -138,6 +138,9 @@ class ColorizationPipeline:
             results = self._flow(passes, num_proposals or 1, seed)
         else:
             results = draw_proposals(passes, num_proposals or 1, seed)
+        if dpi := read_dpi(image):
+            for picture in (part for one in results for part in (one.image, one.colors, one.line_art)):
+                picture.info["dpi"] = dpi
         return results[0] if num_proposals is None else results
 
     def _flow(self, passes: NetworkPasses, num_proposals: int, seed: int) -> list[ColorizationResult]:

@@ -9,11 +9,12 @@ import pytest
 from conftest import draw
 from PIL import Image
 from psd_tools import PSDImage
+from psd_tools.constants import Resource
 
 from sketch_colorizer import ColorizationResult, save_result
 from sketch_colorizer.compositing import composite
 from sketch_colorizer.layers import MAX_COLOR_LAYERS, Layer, make_layers
-from sketch_colorizer.picture_files import open_picture
+from sketch_colorizer.picture_files import open_picture, read_dpi
 
 
 def result_of(colors: np.ndarray, line_art: np.ndarray | None = None) -> ColorizationResult:
@@ -153,6 +154,30 @@ def test_other_suffixes_get_the_picture_alone(result, tmp_path):
             save_result(other, tmp_path / "a.ora")
     with pytest.raises(ValueError, match=r"must end with one of \.png, .*\.ora, \.psd"):
         save_result(result, tmp_path / "a.gif")
+
+
+def test_what_is_made_for_print_keeps_its_resolution(pipeline, tmp_path):
+    draw(60, 50).save(tmp_path / "page.png", dpi=(300, 600))
+    result = pipeline(tmp_path / "page.png")
+    for suffix in (".png", ".jpg", ".tif", ".ora", ".psd"):
+        save_result(result, tmp_path / f"a{suffix}")
+    for suffix in (".png", ".jpg", ".tif"):
+        with Image.open(tmp_path / f"a{suffix}") as image:
+            image.load()
+            assert tuple(round(value) for value in image.info["dpi"]) == (300, 600), suffix
+            assert image.size == (60, 50)
+    with zipfile.ZipFile(tmp_path / "a.ora") as archive:
+        root = ElementTree.fromstring(archive.read("stack.xml"))
+    assert (root.get("xres"), root.get("yres")) == ("300", "600")
+    found = PSDImage.open(tmp_path / "a.psd").image_resources.get_data(Resource.RESOLUTION_INFO)
+    assert (found.horizontal >> 16, found.horizontal_unit, found.vertical >> 16) == (300, 1, 600)
+
+
+@pytest.mark.parametrize("dpi", [None, (0, 0), (1, 1), (float("nan"), 72), ("a", "b"), (72,), 72, (1e9, 1e9)])
+def test_a_resolution_that_makes_no_sense_is_none(drawing, dpi):
+    drawing.info["dpi"] = dpi
+    assert read_dpi(drawing) is None
+    assert read_dpi(np.asarray(drawing)) is None
 
 
 @pytest.mark.parametrize("suffix", [".ora", ".psd"])
