@@ -8,16 +8,18 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     HfHubHTTPError,
+    HTTPError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -49,7 +51,7 @@ def load_model(
     """
     hub = {"revision": revision, "token": token, "local_files_only": local_files_only}
     with _errors_in_one_line(name, revision), quiet_hub():
-        _check_place(name)
+        _check_place(name, hub)
         settings = _read_json(name, CONFIG, hub)
         network_class = _network_class(settings)
         config = NetworkConfig.from_saved(settings)
@@ -97,15 +99,23 @@ def _write_json(path: Path, settings: dict[str, Any]) -> None:
     write_whole(path, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _check_place(name: str) -> None:
-    """Whether there can be a model of ours by that name, as far as can be said before anything is loaded."""
+def _check_place(name: str, hub: dict[str, Any]) -> None:
+    """Whether there can be a model of ours by that name, as far as can be said before anything is loaded.
+
+    The Hub is asked once about a model that is not here yet: `hf_hub_download` would try for half a minute.
+    """
     folder = Path(name)
     if folder == EMBEDDED_WEIGHTS and not (folder / CONFIG).is_file():
         raise FileNotFoundError("this installation has no embedded weights; name a model folder, or a model on the Hub")
     if folder.is_file():
         raise ValueError("this is a file; name the folder that holds config.json and model.safetensors")
-    if not folder.is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if folder.is_dir():
+        return
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise FileNotFoundError("there is no such folder, and a model on the Hub is named user/name")
+    if not hub["local_files_only"] and try_to_load_from_cache(name, CONFIG, revision=hub["revision"]) is None:
+        with suppress(RemoteEntryNotFoundError):  # said better later
+            get_hf_file_metadata(hf_hub_url(name, CONFIG, revision=hub["revision"]), token=hub["token"])
 
 
 def _find(name: str, file: str, hub: dict[str, Any]) -> Path | None:
@@ -187,11 +197,10 @@ def _errors_in_one_line(name: str, revision: str | None) -> Iterator[None]:
             f"{where}: no folder here, and the Hub has no model {name} that you may see; if it is private or gated, "
             f"{_LOG_IN}"
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError) as error:
         reason = re.split("[.] | If ", _one_line(error))[0]
-        raise OSError(
-            f"{where}: no folder here, and not to be had from the Hub: {reason}; if it is private, {_LOG_IN}"
-        ) from None
+        mend = f"; if it is private, {_LOG_IN}" if isinstance(error, HfHubHTTPError) else ""
+        raise OSError(f"{where}: no folder here, and not to be had from the Hub: {reason}{mend}") from None
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
     except OSError as error:

@@ -327,6 +327,22 @@ def test_what_is_no_model_is_said(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_without_a_connection_a_mistyped_folder_is_said_at_once(tmp_path):
+    """Once, without retries and their reports; the address is of this machine, where nobody answers."""
+    save_picture(draw(), tmp_path / "a.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "sketch_colorizer", "colorize", str(tmp_path / "a.png"), "--model", "runs/stage1"],
+        env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,  # trying again and again takes longer
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: model 'runs/stage1': no folder here, and not to be had from the Hub: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_device_that_is_not_there_is_said(model_folder):
     for device in ("abacus", "cuda:99"):
         with pytest.raises(ValueError, match=f"the device '{device}' is not available here"):
