@@ -7,7 +7,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-_OURS = ("configuration_sketch_colorizer", "image_processing_sketch_colorizer", "modeling_sketch_colorizer")
+AUTO_MODULES = {  # Auto class -> the module that holds our class for it
+    "AutoConfig": "configuration_sketch_colorizer",
+    "AutoModelForImageToImage": "modeling_sketch_colorizer",
+    "AutoImageProcessor": "image_processing_sketch_colorizer",
+}
 
 
 @cache
@@ -58,5 +62,5 @@ class _TransformersFinder(MetaPathFinder):
 def _is_importing_us() -> bool:
     """Whether transformers is wanted by one of the modules that are to be registered, which is not complete yet."""
     package = __name__.rpartition(".")[0]
-    ours = [sys.modules.get(f"{package}.{name}") for name in _OURS]
+    ours = [sys.modules.get(f"{package}.{name}") for name in AUTO_MODULES.values()]
     return any(module and getattr(module.__spec__, "_initializing", False) for module in ours)

@@ -138,7 +138,7 @@ def colorize(
         dots = [_split_hint(one) for one in hint or []]
         if hints and dots:
             raise ValueError("give --hints PICTURE or --hint X,Y,COLOUR, not both")
-        from .picture_files import LAYERED, WRITABLE
+        from .picture_files import RESULT_SUFFIXES
 
         plan = _plan(
             pictures,
@@ -146,7 +146,7 @@ def colorize(
             output=output,
             overwrite=overwrite or proposals is not None,
             suffix=format and f".{format.lower().removeprefix('.')}",
-            suffixes=(*WRITABLE, *LAYERED),
+            suffixes=RESULT_SUFFIXES,
         )
         if (hints or dots) and len(plan.jobs) + len(plan.problems) > 1:
             raise ValueError(f"--hints and --hint are for one picture, got {len(plan.jobs) + len(plan.problems)}")
@@ -228,7 +228,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
 ) -> None:
     """Train a model from a recipe."""
-    with _user_errors():
+    with _user_errors(), _optional_packages():
         folder = _import_program("training.trainer").main(recipe, overrides, resume=resume)
         typer.echo(f"model: {folder}")
 
@@ -253,7 +253,7 @@ def publish(context: typer.Context) -> None:
 
 def _forward(context: typer.Context, module: str) -> None:
     """Hand the rest of the command line to another program of the package, which is imported only now."""
-    with _user_errors():
+    with _user_errors(), _optional_packages():
         _import_program(module).app(context.args, prog_name=context.command_path)
 
 
@@ -385,14 +385,20 @@ def _user_errors() -> Iterator[None]:
     """What a user can mend is one line, not a traceback."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("sketch_colorizer"):
-            raise
-        typer.echo(f"error: this needs {error.name}: pip install 'sketch-colorizer[train]'", err=True)
-        raise typer.Exit(1) from None
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _optional_packages() -> Iterator[None]:
+    """What trains and measures needs packages that a plain installation lacks."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sketch_colorizer"):
+            raise
+        raise ValueError(f"this needs {error.name}: pip install 'sketch-colorizer[train]'") from None
 
 
 @contextmanager

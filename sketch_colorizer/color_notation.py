@@ -22,6 +22,16 @@ def format_color(rgb: Any) -> str:
     return "#{:02x}{:02x}{:02x}".format(*(int(channel) for channel in rgb))
 
 
+def pack_colors(rgb: np.ndarray) -> np.ndarray:
+    """One number for each colour: uint8 (.., 3) -> int32 (..), 0xRRGGBB."""
+    return rgb @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+
+def unpack_colors(packed: np.ndarray) -> np.ndarray:
+    """The colours of `pack_colors`: int32 (..) -> uint8 (.., 3)."""
+    return np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], -1).astype(np.uint8)
+
+
 def _parse_text(text: str) -> tuple[int, int, int] | None:
     try:
         rgb = ImageColor.getrgb(text.strip())

@@ -368,6 +368,4 @@ def _check_paper_threshold(paper_threshold: float | None) -> float | None:
 
 
 def _check_working_size(working_size: int) -> int:
-    if not 32 <= working_size <= 4096:
-        raise ValueError(f"working_size must be 32..4096, got {working_size}")
-    return working_size
+    return _check_number("working_size", working_size, 32, 4096)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .color import rgb_to_lab
+from .color_notation import pack_colors, unpack_colors
 from .quantizer import keep_paper
 from .user_hints import MarkedPixels
 
@@ -82,9 +83,8 @@ def _distinct_colors(colors: np.ndarray) -> tuple[Tensor, np.ndarray]:
 
     A pixel has the number -1 where its colour is like none of the `MAX_COLORS` that are kept.
     """
-    numbers = colors @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    packed, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-    rgb = torch.from_numpy(np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], 1))
+    packed, which, counts = np.unique(pack_colors(colors), return_inverse=True, return_counts=True)
+    rgb = torch.from_numpy(unpack_colors(packed))
     lab, number, kept = rgb_to_lab(rgb.float() / 255, dim=-1), np.full(len(packed), -1, np.int8), []
     for one in np.argsort(-counts, kind="stable"):
         if number[one] < 0:

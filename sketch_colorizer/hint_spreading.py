@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import dijkstra
 
+from .color_notation import pack_colors
 from .regions import region_boxes
 from .user_hints import MarkedPixels, vote_by_region
 
@@ -76,7 +77,7 @@ def _hinted_regions(marks: MarkedPixels, labels: np.ndarray, line_art: np.ndarra
     if len(voters) == 0:
         return []
     boxes = region_boxes(labels)
-    packed = marks.colors[voters].astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    packed = pack_colors(marks.colors[voters])
     pairs, pair, counts = np.unique(regions.astype(np.int64) << 24 | packed, return_inverse=True, return_counts=True)
     order = np.lexsort((-counts, pairs >> 24))
     members = np.split(np.argsort(pair, kind="stable"), np.cumsum(counts)[:-1])

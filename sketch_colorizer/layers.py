@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from .color import rgb_to_lab
+from .color_notation import pack_colors, unpack_colors
 from .colorization_result import ColorizationResult
-from .picture_files import LAYERED, WRITABLE, check_writable_suffix, encode_picture, read_dpi, save_picture, write_whole
+from .picture_files import RESULT_SUFFIXES, check_writable_suffix, encode_picture, read_dpi, save_picture, write_whole
 
 MAX_COLOR_LAYERS = 32
 _SHADE_DISTANCE = 2.0  # Lab distance up to which many colours share a layer; more where it must be
@@ -66,7 +67,7 @@ def save_result(result: ColorizationResult, path: str | Path) -> None:
     if not isinstance(result, ColorizationResult):
         raise ValueError(f"a result of ColorizationPipeline is needed, one of a list, got {type(result).__name__}")
     path = Path(path)
-    check_writable_suffix(path, (*WRITABLE, *LAYERED))
+    check_writable_suffix(path, RESULT_SUFFIXES)
     suffix = path.suffix.lower()
     if suffix == ".ora":
         write_whole(path, _open_raster(make_layers(result), result.image))
@@ -84,8 +85,7 @@ def _color_keys(colors: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) -> int32 (H, W), one number for each colour."""
     keys = np.empty(colors.shape[:2], np.int32)
     for top in range(0, len(colors), _STRIP):
-        red, green, blue = np.moveaxis(colors[top : top + _STRIP].astype(np.int32), -1, 0)
-        keys[top : top + _STRIP] = red << 16 | green << 8 | blue
+        keys[top : top + _STRIP] = pack_colors(colors[top : top + _STRIP])
     return keys
 
 
@@ -112,8 +112,7 @@ def _color_layers(keys: np.ndarray) -> Iterator[Layer]:
 
 def _group_shades(colors: np.ndarray) -> np.ndarray:
     """For each colour (N,), the largest first, the place of the one whose layer it shares: (N,)."""
-    rgb = torch.from_numpy(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], -1)).float() / 255
-    lab = rgb_to_lab(rgb, dim=-1)
+    lab = rgb_to_lab(torch.from_numpy(unpack_colors(colors)).float() / 255, dim=-1)
     distance = 0.0 if len(colors) <= MAX_COLOR_LAYERS else _SHADE_DISTANCE
     while True:
         leaders: list[int] = []
@@ -132,9 +131,8 @@ def _cut_out(name: str, keys: np.ndarray, mask: np.ndarray) -> Layer:
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     keys, mask = keys[box], mask[box]
     pixels = np.zeros((*keys.shape, 4), np.uint8)
-    for channel, shift in enumerate((16, 8, 0)):
-        pixels[..., channel][mask] = keys[mask] >> shift & 255
-    pixels[..., 3][mask] = 255
+    pixels[mask, :3] = unpack_colors(keys[mask])
+    pixels[mask, 3] = 255
     return Layer(name, Image.fromarray(pixels), int(columns[0]), int(rows[0]))
 
 
@@ -154,7 +152,7 @@ def _open_raster(layers: Layers, image: Image.Image) -> bytes:
 
         def add(parent: ElementTree.Element, layer: Layer) -> None:
             source = f"data/layer{len(archive.namelist()) - 1:03}.png"
-            archive.writestr(source, _png(layer.image))
+            archive.writestr(source, encode_picture(layer.image, ".png"))
             shown = {"opacity": "1.0", "visibility": "visible", "composite-op": "svg:src-over"}
             place = {"x": str(layer.left), "y": str(layer.top)}
             ElementTree.SubElement(parent, "layer", name=layer.name, src=source, **place, **shown)
@@ -167,13 +165,9 @@ def _open_raster(layers: Layers, image: Image.Image) -> bytes:
         thumbnail = image.copy()
         thumbnail.thumbnail(_THUMBNAIL)
         archive.writestr("stack.xml", ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
-        archive.writestr("mergedimage.png", _png(image))
-        archive.writestr("Thumbnails/thumbnail.png", _png(thumbnail))
+        archive.writestr("mergedimage.png", encode_picture(image, ".png"))
+        archive.writestr("Thumbnails/thumbnail.png", encode_picture(thumbnail, ".png"))
     return buffer.getvalue()
-
-
-def _png(image: Image.Image) -> bytes:
-    return encode_picture(image, ".png")
 
 
 def _photoshop(layers: Layers, image: Image.Image) -> bytes:

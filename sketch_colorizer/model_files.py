@@ -33,7 +33,7 @@ from torch import Tensor
 from .drawing_processor import DrawingProcessor
 from .network_config import MODEL_TYPE, NetworkConfig
 from .networks import ClassificationNetwork, ColorNetwork, RegressionNetwork
-from .picture_files import write_whole
+from .picture_files import one_line, write_whole
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
@@ -187,9 +187,9 @@ def _errors_in_one_line(name: str, revision: str | None) -> Iterator[None]:
     except SafetensorError as error:
         raise ValueError(f"{where}: {WEIGHTS} is damaged or no safetensors file ({error}); get it again") from None
     except StrictDataclassError as error:
-        raise ValueError(f"{where}: {CONFIG}: {_one_line(error.__cause__ or error)}") from None
+        raise ValueError(f"{where}: {CONFIG}: {one_line(error.__cause__ or error)}") from None
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: {CONFIG} or {PROCESSOR} is not as it should be: {_one_line(error)}") from None
+        raise ValueError(f"{where}: {CONFIG} or {PROCESSOR} is not as it should be: {one_line(error)}") from None
     except RevisionNotFoundError:
         raise OSError(f"{where} has no revision {revision!r} on the Hub") from None
     except RepositoryNotFoundError:
@@ -198,21 +198,17 @@ def _errors_in_one_line(name: str, revision: str | None) -> Iterator[None]:
             f"{_LOG_IN}"
         ) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError) as error:
-        reason = re.split("[.] | If ", _one_line(error))[0]
+        reason = re.split("[.] | If ", one_line(error))[0]
         mend = f"; if it is private, {_LOG_IN}" if isinstance(error, HfHubHTTPError) else ""
         raise OSError(f"{where}: no folder here, and not to be had from the Hub: {reason}{mend}") from None
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{where}: {_one_line(error)}") from None
+        raise FileNotFoundError(f"{where}: {one_line(error)}") from None
     except OSError as error:
-        raise OSError(f"{where}: {_one_line(error)}") from None
+        raise OSError(f"{where}: {one_line(error)}") from None
     except (RuntimeError, OverflowError) as error:  # of torch, or nested too deep
-        raise ValueError(f"{where}: {CONFIG} and {WEIGHTS} make no network: {_one_line(error)}") from None
+        raise ValueError(f"{where}: {CONFIG} and {WEIGHTS} make no network: {one_line(error)}") from None
     except ValueError as error:
-        raise ValueError(f"{where}: {_one_line(error)}") from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+        raise ValueError(f"{where}: {one_line(error)}") from None
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class Painter:
         areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
         chosen = self._evidence(page)
         odds = None if chosen is None else hint_odds(chosen, page.labels, self.bin_colors)
-        colors = self._whiten(page, self.to_rgb(self._decode(pooled, odds, areas=areas)))
+        colors = self._decode(page, pooled, odds, areas=areas)
         pooled = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
         if self.palette is None:
             return _Decision(pooled, colors)
@@ -123,7 +123,7 @@ class Painter:
         """The colour of each cell of the coarse grid, enlarged along the lines and drawn towards the hints."""
         values, chosen = page.grid.movedim(0, -1), self._evidence(page)
         odds = None if chosen is None else hint_odds_of_cells(chosen, values.shape[:2], self.bin_colors)
-        cells = self._whiten(page, self.to_rgb(self._decode(values, odds)))
+        cells = self._decode(page, values, odds)
         if self.palette is not None:
             values = values if odds is None else weigh(values, odds, self.bin_colors)
             painted = (cells < 255).any(-1)
@@ -135,16 +135,18 @@ class Painter:
             blend_hints(colors, page.labels, page.marks, page.line_art, _guide(page))
         return colors
 
-    def _decode(self, values: Tensor, odds: Tensor | None, *, areas: Tensor | None = None) -> Tensor:
-        """Scores (.., Q), or Lab (.., 3) -> Lab (.., 3).
+    def _decode(self, page: Page, values: Tensor, odds: Tensor | None, *, areas: Tensor | None = None) -> np.ndarray:
+        """Scores (.., Q), or Lab (.., 3) -> uint8 sRGB (.., 3). A page without a line has no colours but its hints'.
 
         A region's mean score serves: it differs from the mean log-probability by a number that no softmax sees. The
         hints' odds weight colours in place of the bin weights: these lift rare colours so that any are painted at all,
         and with hints that is the user's to say. What is paper is the network's.
         """
+        if is_blank(page.line_art):
+            return np.full((*values.shape[:-1], 3), 255, np.uint8)
         if self.bin_colors is None:
-            return values
-        return decode_classes(
+            return self.to_rgb(values)
+        lab = decode_classes(
             values,
             self.bin_colors,
             self.bin_weights if odds is None else odds * (self.bin_weights > 0),
@@ -154,10 +156,7 @@ class Painter:
             areas=areas,
             dim=-1,
         )
-
-    def _whiten(self, page: Page, rgb: np.ndarray) -> np.ndarray:
-        """A page without a line has no colours but those of its hints; uint8 (.., 3) both."""
-        return np.full_like(rgb, 255) if is_blank(page.line_art) else rgb
+        return self.to_rgb(lab)
 
     def _palette_scores(self, values: Tensor) -> Tensor:
         """How well each of the palette's colours fits, (.., P)."""

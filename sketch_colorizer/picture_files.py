@@ -32,7 +32,7 @@ WRITABLE: dict[str, list[int]] = {
     ".tif": [],
     ".tiff": [],
 }
-LAYERED = (".ora", ".psd")  # `save_result` writes them
+RESULT_SUFFIXES = (*WRITABLE, ".ora", ".psd")  # what `save_result` writes
 
 
 def open_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -57,7 +57,7 @@ def open_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Im
     except (UnidentifiedImageError, KeyError):  # Pillow raises KeyError where it was built without one of the formats
         raise ValueError(f"{path} is not a picture that can be read ({', '.join(READABLE_FORMATS)})") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {_one_line(error)}") from None
+        raise ValueError(f"{path} cannot be read: {one_line(error)}") from None
     with image:
         return _decode(image, path, max_pixels)
 
@@ -70,7 +70,7 @@ def _decode(image: Image.Image, path: Path, max_pixels: int) -> Image.Image:
         image.seek(0)
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        reason = _one_line(error)
+        reason = one_line(error)
         raise ValueError(f"{path} is a damaged or incomplete {image.format} file: {reason}") from None
     if num_frames > 1 and image.format != "MPO":
         warnings.warn(f"{path} has {num_frames} frames; only the first one is used", stacklevel=3)
@@ -81,7 +81,8 @@ def _too_large(path: Path, what: str, max_pixels: int) -> str:
     return f"{path} is too large: {what}, the limit is {max_pixels / 1e6:g} megapixels; make it smaller"
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException | str) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

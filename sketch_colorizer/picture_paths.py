@@ -38,6 +38,8 @@ def plan_jobs(
     where `output` or `suffix` cannot serve.
     """
     sources, problems = _find_pictures(list(patterns), marker)
+    if suffix is not None:
+        check_writable_suffix(f"*{suffix}", suffixes)
     folder = _output_folder(output, len(sources) + len(problems), suffix, suffixes)
     ending = f"_{marker}{suffix or '.png'}"
     jobs: list[Job] = []
@@ -90,8 +92,6 @@ def _is_picture(path: Path) -> bool:
 
 def _output_folder(output: str | None, num_pictures: int, suffix: str | None, suffixes: Iterable[str]) -> Path | None:
     """The folder that `output` means, made where it is missing; None where it means a file, or nothing."""
-    if suffix is not None:
-        check_writable_suffix(f"*{suffix}", suffixes)
     if output is None:
         return None
     path = Path(output)

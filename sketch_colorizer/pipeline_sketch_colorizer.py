@@ -113,7 +113,7 @@ class ColorizationPipeline:
         palette = None if palette is None else read_palette(palette)
         settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
         settings |= {"palette": palette}
-        if not isinstance(seed, int) or abs(seed) >= 2**63:
+        if not isinstance(seed, (int, np.integer)) or abs(int(seed)) >= 2**63:
             raise ValueError(f"seed must be a whole number of 63 bits, got {seed!r}")
         if isinstance(images, (bytes, bytearray)) or not (_is_one(images) or isinstance(images, Iterable)):
             raise ValueError(

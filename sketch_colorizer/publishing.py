@@ -15,18 +15,15 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from .auto_classes import AUTO_MODULES
 from .model_files import CONFIG, EMBEDDED_WEIGHTS, PROCESSOR, load_model
+from .picture_files import one_line
 from .pipeline_sketch_colorizer import ColorizationPipeline
 
 CARD = "README.md"
 CARD_REPO_ID = "user/sketch-colorizer"  # stands in a model card for the repository that it will be published in
 _MODEL_FILES = ("*.json", "*.safetensors", "*.yaml", "*.png")
 _FLOW_INDEX = "model_index.json"
-_CODE = {  # Auto class -> the module that holds our class for it
-    "AutoConfig": "configuration_sketch_colorizer",
-    "AutoModelForImageToImage": "modeling_sketch_colorizer",
-    "AutoImageProcessor": "image_processing_sketch_colorizer",
-}
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Publication:
         try:
             validate_repo_id(self.repo_id)
         except HFValidationError as error:
-            raise ValueError(_one_line(error)) from None
+            raise ValueError(one_line(error)) from None
         if "/" not in self.repo_id:
             raise ValueError(f"a repository is named user/name, got {self.repo_id!r}")
 
@@ -144,7 +141,7 @@ def publish(
 
 def code_files() -> list[Path]:
     """The modules with which transformers loads our models without this package, each once."""
-    modules = [Path(__file__).parent / f"{module}.py" for module in _CODE.values()]
+    modules = [Path(__file__).parent / f"{module}.py" for module in AUTO_MODULES.values()]
     needed = {Path(file) for module in modules for file in get_relative_import_files(module)}
     return sorted({*modules, *needed})
 
@@ -189,7 +186,7 @@ def _all_files(folder: Path) -> dict[str, Path | bytes]:
 def _with_auto_map(file: Path, classes: dict[str, str]) -> bytes:
     """A JSON file with the entry by which transformers finds the code of each class in the repository."""
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings["auto_map"] = {auto: f"{_CODE[auto]}.{name}" for auto, name in classes.items()}
+    settings["auto_map"] = {auto: f"{AUTO_MODULES[auto]}.{name}" for auto, name in classes.items()}
     return (json.dumps(settings, indent=2) + "\n").encode()
 
 
@@ -199,7 +196,7 @@ def _front_matter(card: Path, *, required: tuple[str, ...]) -> dict[str, Any]:
     try:
         front_matter = RepoCard(card.read_text(encoding="utf-8")).data.to_dict()
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{card}: the front matter is not as it should be: {_one_line(error)}") from None
+        raise ValueError(f"{card}: the front matter is not as it should be: {one_line(error)}") from None
     missing = [key for key in required if not front_matter.get(key)]
     if missing:
         raise ValueError(f"{card}: the front matter lacks {' and '.join(missing)}")
@@ -236,14 +233,14 @@ def _errors_in_one_line(publication: Publication) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise OSError(f"{what}: {_refusal(error, publication)}") from None
     except HTTPError as error:
-        raise OSError(f"{what}: no connection ({type(error).__name__}: {_one_line(error)})") from None
+        raise OSError(f"{what}: no connection ({type(error).__name__}: {one_line(error)})") from None
     except RuntimeError as error:  # one of several large files
         reason = error.__cause__ if isinstance(error.__cause__, (HTTPError, OSError)) else error
-        raise OSError(f"{what}: {_one_line(error)} {_one_line(reason)}") from None
+        raise OSError(f"{what}: {one_line(error)} {one_line(reason)}") from None
     except OSError as error:
-        raise OSError(f"{what}: {_one_line(error)}") from None
+        raise OSError(f"{what}: {one_line(error)}") from None
     except ValueError as error:
-        raise ValueError(f"{what}: {_one_line(error)}") from None
+        raise ValueError(f"{what}: {one_line(error)}") from None
 
 
 def _refusal(error: HfHubHTTPError, publication: Publication) -> str:
@@ -254,8 +251,4 @@ def _refusal(error: HfHubHTTPError, publication: Publication) -> str:
         return f"your token may not write there; use one that has the right to write to {owner}"
     if error.response.status_code == 412:
         return "somebody else changed it meanwhile; publish again"
-    return _one_line(error.server_message or error)
-
-
-def _one_line(error: Exception | str) -> str:
-    return " ".join(str(error).split())
+    return one_line(error.server_message or error)
