@@ -53,6 +53,7 @@ FLOORS = {
     "user_hints": 1,
 }
 WORKSHOP_FLOORS = {
+    "training.collage": 3,
     "training.data": 3,
     "training.folder_lock": 3,
     "training.__init__": 3,

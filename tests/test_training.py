@@ -143,6 +143,30 @@ def test_colours_under_the_artists_ink_are_no_labels(corpus):
         assert np.nanmin(labels[0].numpy()) > 8  # the outline is black and would be L = 0
 
 
+def test_a_collage_has_more_to_colour_and_keeps_real_line_art_real(corpus):
+    table, _ = divide(load_corpus(str(corpus), "train"))
+    plain, collage = (
+        ColorizationDataset(
+            table, image_size=64, seed=0, real_share=1.0, share_without_hints=1.0, collage_share=share, scale=(1.0, 1.0)
+        )
+        for share in (0.0, 1.0)
+    )
+    drawn = [row for row in range(len(table)) if table[row]["line_art"] is not None][:12]
+    assert all(torch.equal(collage[row]["pixel_values"], collage[row]["pixel_values"]) for row in drawn)
+    more = [count_colors(collage[row]) - count_colors(plain[row]) for row in drawn]
+    assert min(more) >= 0
+    assert np.mean(more) > 0.5
+    for row in drawn:
+        assert np.nanmin(collage[row]["labels"][0].numpy()) > 8  # no outline's black: it is the artist's ink, as above
+
+
+def count_colors(sample: dict) -> int:
+    """How many of the corpus's colours, one for each disc, a sample shows on more than a few pixels."""
+    lab = sample["labels"].flatten(1).T
+    _, counts = lab[~lab.isnan().any(-1)].round().unique(dim=0, return_counts=True)
+    return int((counts > 12).sum())
+
+
 def test_the_sampler_shows_every_picture_once_an_epoch_and_resumes_anywhere():
     whole = iter(RunSampler(10, seed=3))
     order = [next(whole) for _ in range(35)]
@@ -345,6 +369,7 @@ def test_max_minutes_stops_in_time_with_weights(corpus, tmp_path):
         ("data: x", [], "must set output_dir"),
         ("data: x\noutput_dir: y", ["batch_size=many"], "batch_size must be int, got 'many'"),
         ("data: x\noutput_dir: y", ["batch_size=0"], "batch_size must be at least 1"),
+        ("data: x\noutput_dir: y", ["collage_share=1.5"], "collage_share must be 0..1, got 1.5"),
         ("data: x\noutput_dir: y", ["model=gan"], "model must be one of"),
         ("data: x\noutput_dir: y", ["optimizer=sgd"], "optimizer must be one of .*'adamw', 'muon'.*, got 'sgd'"),
         ("data: x\noutput_dir: y", ["seed"], "an override is key=value"),

@@ -21,6 +21,7 @@ from ..hints import simulate_hints
 from ..line_art import random_line_art, roughen
 from ..quantizer import color_histogram
 from ..regions import segment_regions
+from .collage import MOST_PARTS, lay_over
 
 COLUMNS = ("image", "line_art", "path")
 HOLDOUT = 50  # one in this many training pictures is never trained on; it serves for choosing between models
@@ -109,6 +110,7 @@ class ColorizationDataset(Dataset):
         seed: of the run.
         real_share: how often a picture's real line art is used where it has one.
         share_without_hints: share of samples without any hint.
+        collage_share: share of samples over which other pictures of the corpus are laid, small.
         scale: range of the picture's longest side, in image sizes.
         draws_lines: False leaves the drawing of the lines to `with_line_art`, which does it for a batch on any device.
         finds_regions: whether the samples also have the `regions` (H, W) of what is drawn; it must be drawn here, then.
@@ -122,6 +124,7 @@ class ColorizationDataset(Dataset):
         seed: int,
         real_share: float = 0.7,
         share_without_hints: float = 0.5,
+        collage_share: float = 0.0,
         scale: tuple[float, float] = (0.8, 1.4),
         draws_lines: bool = True,
         finds_regions: bool = False,
@@ -134,6 +137,7 @@ class ColorizationDataset(Dataset):
         self.finds_regions = finds_regions
         self.table, self.image_size, self.seed, self.draws_lines = table, image_size, seed, draws_lines
         self.real_share, self.share_without_hints, self.scale = real_share, share_without_hints, scale
+        self.collage_share = collage_share
 
     def __len__(self) -> int:
         return len(self.table)
@@ -146,6 +150,8 @@ class ColorizationDataset(Dataset):
         if row["line_art"] is not None and torch.rand((), generator=generator) < self.real_share:
             line_art = decode(row["line_art"], "L")
         rgb, line_art, (rows, columns) = self._place(picture, line_art, generator)
+        if self.collage_share and torch.rand((), generator=generator) < self.collage_share:
+            self._lay_parts_over(rgb, line_art, (rows, columns), generator)
         labels = torch.full_like(rgb, torch.nan)
         labels[:, rows, columns] = rgb_to_lab(rgb[:, rows, columns])
         if line_art is not None:
@@ -158,6 +164,19 @@ class ColorizationDataset(Dataset):
             return sample | {"regions": find_regions(ink)} if self.finds_regions else sample
         window = torch.tensor((rows.start, rows.stop, columns.start, columns.stop, line_art is not None, seed))
         return {"source": source.expand(3, -1, -1), "window": window, "hint_values": hints, "labels": labels}
+
+    def _lay_parts_over(
+        self, rgb: Tensor, line_art: Tensor | None, window: tuple[slice, slice], generator: Generator
+    ) -> None:
+        """Make a collage of a sample; over real line art come pictures with real line art alone."""
+        count = int(torch.randint(1, MOST_PARTS + 1, (), generator=generator))
+        for index in torch.randint(len(self.table), (count,), generator=generator).tolist():
+            row = self.table[index]
+            if line_art is None:
+                lay_over(rgb, None, decode(row["image"], "RGB"), None, window, generator)
+            elif row["line_art"] is not None:
+                part, lines = decode(row["image"], "RGB"), decode(row["line_art"], "L")
+                lay_over(rgb, line_art, part, lines, window, generator)
 
     def _place(
         self, picture: Image.Image, line_art: Image.Image | None, generator: Generator

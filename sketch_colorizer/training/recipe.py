@@ -27,6 +27,8 @@ class Recipe:
         init_from: a finished model to start from instead of a random one; regression and classification may start
             from each other's body.
         image_size: side of the square training samples, a multiple of the network's stride.
+        collage_share: share of samples over which other pictures of the corpus are laid, small, so that the network
+            sees what single pictures show as the small things of a scene, too.
         max_steps, max_minutes: the run ends at whichever comes first.
         optimizer: "adamw", or "muon" for the weights between hidden layers (`Muon`).
         final_lr: share of the learning rate that is left at max_steps (cosine); 1 keeps it constant.
@@ -48,6 +50,7 @@ class Recipe:
     batch_size: int = 16
     real_share: float = 0.7
     share_without_hints: float = 0.5
+    collage_share: float = 0.0
     min_scale: float = 0.8
     max_scale: float = 1.4
     max_steps: int = 10000
@@ -94,6 +97,9 @@ class Recipe:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
+        for name in ("real_share", "share_without_hints", "collage_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"recipe: {name} must be 0..1, got {getattr(self, name)}")
 
     def _check_type(self, name: str, hint: Any) -> None:
         value, allowed = getattr(self, name), get_args(hint) or (hint,)

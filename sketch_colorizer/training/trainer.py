@@ -82,6 +82,7 @@ class Trainer:
             seed=recipe.seed,
             real_share=recipe.real_share,
             share_without_hints=recipe.share_without_hints,
+            collage_share=recipe.collage_share,
             draws_lines=not on_device,
             finds_regions=finds_regions,
             **sizes,
