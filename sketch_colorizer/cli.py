@@ -97,7 +97,7 @@ def colorize(
         float | None, typer.Option(min=0, max=20, help=r"1 as predicted, more is bolder. \[default: the model's]")
     ] = None,
     working_size: Annotated[
-        int | None, typer.Option(min=32, max=4096, help="The network sees about this squared.")
+        int | None, typer.Option(min=32, max=1024, help="The network sees about this squared.")
     ] = None,
     hints: Annotated[
         str | None, typer.Option(help="Strokes of colour on transparency, a picture of any size.", metavar="PICTURE")

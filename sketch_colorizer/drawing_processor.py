@@ -24,6 +24,8 @@ from .user_hints import MarkedPixels, hint_tensor, read_hints
 
 Drawing = Image.Image | np.ndarray
 STYLES = ("flat", "soft")
+MAX_WORKING_SIZE = 1024  # thirty times the pixels that networks train with; their attention grows faster than these
+_MAX_STRIP = 16  # no working-size copy has more than this many times working_size ** 2 pixels
 _GRID = 4  # sides of the working-size copy are multiples of it, so that the coarse colours end where the drawing ends
 PROCESSOR_KEYS_OF_TRANSFORMERS = {
     "auto_map", "backend", "feature_extractor_type", "image_processor_type", "processor_class"
@@ -34,8 +36,9 @@ class DrawingProcessor:
     """The way in (clean, shrink, pad) and the way out (decode, enlarge along the lines, put the lines on top).
 
     Args:
-        working_size: the network sees about working_size ** 2 pixels, whatever the drawing's size and shape.
-        max_side_ratio: the longest side of that copy is at most this many times working_size.
+        working_size: the network sees about working_size ** 2 pixels, whatever the drawing's size.
+        min_side_ratio: but the shorter side of that copy is at least this many times working_size, so that the panels
+            of a long strip are seen as large as those of a page.
         size_divisor: the copy is padded with paper, at the right and the bottom, to multiples of this.
         max_ink_gain: lines that became faint in a much smaller copy are strengthened by at most this factor.
         do_clean: whether drawings are cleaned first (`clean_drawing`); off for line art that is clean already.
@@ -56,7 +59,7 @@ class DrawingProcessor:
         self,
         *,
         working_size: int = 256,
-        max_side_ratio: float = 2.5,
+        min_side_ratio: float = 0.75,
         size_divisor: int = 16,
         max_ink_gain: float = 4.0,
         do_clean: bool = True,
@@ -71,7 +74,7 @@ class DrawingProcessor:
         white_chroma: float = 3.0,
     ) -> None:
         self.working_size = _check_working_size(working_size)
-        self.max_side_ratio = _check_number("max_side_ratio", max_side_ratio, 1, 1000)
+        self.min_side_ratio = _check_number("min_side_ratio", min_side_ratio, 0, 1)
         self.size_divisor = int(_check_number("size_divisor", size_divisor, 1, 4096))
         self.max_ink_gain = _check_number("max_ink_gain", max_ink_gain, 1, 1000)
         self.do_clean = do_clean
@@ -138,10 +141,14 @@ class DrawingProcessor:
         return {"pixel_values": pixel_values, "hint_values": hint_values}
 
     def working_shape(self, line_art: np.ndarray, working_size: int | None = None) -> tuple[int, int]:
-        """Height and width at which the network sees a drawing, before padding: about working_size ** 2 pixels."""
+        """Height and width at which the network sees a drawing, before padding.
+
+        About working_size ** 2 pixels, more of a strip, whose shorter side is kept from getting too short.
+        """
         working_size = self.working_size if working_size is None else _check_working_size(working_size)
         height, width = line_art.shape
-        scale = min(working_size / math.sqrt(height * width), self.max_side_ratio * working_size / max(height, width))
+        scale = working_size / math.sqrt(height * width)
+        scale = min(max(scale, self.min_side_ratio * working_size / min(height, width)), scale * math.sqrt(_MAX_STRIP))
         return _to_grid(height * scale), _to_grid(width * scale)
 
     @torch.inference_mode()
@@ -368,4 +375,4 @@ def _check_paper_threshold(paper_threshold: float | None) -> float | None:
 
 
 def _check_working_size(working_size: int) -> int:
-    return _check_number("working_size", working_size, 32, 4096)
+    return _check_number("working_size", working_size, 32, MAX_WORKING_SIZE)

@@ -13,7 +13,7 @@ class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
     """What `from_pretrained(..., key=value)` may override."""
 
     working_size: int
-    max_side_ratio: float
+    min_side_ratio: float
     size_divisor: int
     max_ink_gain: float
     do_clean: bool

@@ -41,7 +41,7 @@ def main(
     style: Annotated[Style | None, typer.Option(help=r"\[default: the model's]")] = None,
     temperature: Annotated[float | None, typer.Option(min=0, max=100, help=r"\[default: the model's]")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, max=20, help=r"\[default: the model's]")] = None,
-    working_size: Annotated[int | None, typer.Option(min=32, max=4096, help=r"\[default: the model's]")] = None,
+    working_size: Annotated[int | None, typer.Option(min=32, max=1024, help=r"\[default: the model's]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     samples: Annotated[int, typer.Option(min=1, help="Bootstrap samples.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
