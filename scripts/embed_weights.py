@@ -1,6 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage10/final
+python scripts/embed_weights.py runs/stage11/final
 """
 
 import argparse
@@ -24,8 +24,10 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
     parser.add_argument("--hinted-guidance", type=float, default=3.0)
-    parser.add_argument("--paper-threshold", type=float, default=0.5)
-    parser.add_argument("--working-size", type=int, default=192)
+    parser.add_argument("--paper-threshold", type=float, default=0.4)
+    parser.add_argument("--white-lightness", type=float, default=93.0)
+    parser.add_argument("--white-chroma", type=float, default=5.0)
+    parser.add_argument("--working-size", type=int, default=224)
     arguments = parser.parse_args()
     model = SketchColorizerForClassification.from_pretrained(arguments.model, dtype=torch.float32)
     model.config.decode_rebalancing = arguments.rebalancing
@@ -39,6 +41,8 @@ def main() -> None:
         hinted_temperature=arguments.hinted_temperature,
         hinted_guidance=arguments.hinted_guidance,
         paper_threshold=arguments.paper_threshold,
+        white_lightness=arguments.white_lightness,
+        white_chroma=arguments.white_chroma,
     )
     partial = WEIGHTS.with_name("weights.partial")
     shutil.rmtree(partial, ignore_errors=True)

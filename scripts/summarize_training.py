@@ -46,6 +46,7 @@ def _run(folder: Path) -> dict[str, Any]:
         "model": recipe.model,
         "preset": recipe.preset,
         "image_size": recipe.image_size,
+        "collage_share": recipe.collage_share,
         "steps": done["step"],
         "samples": done["step"] * recipe.batch_size * recipe.gradient_accumulation_steps,
         "seconds": round(done["seconds"], 1),

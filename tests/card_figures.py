@@ -55,8 +55,8 @@ def invented_evaluation(*, kind: str = "classification") -> dict[str, Any]:
 def invented_training() -> dict[str, Any]:
     """What scripts/summarize_training.py writes about two runs."""
     runs = [
-        {"name": "small-pictures", "image_size": 96, "steps": 4321, "samples": 69136, "seconds": 3456.0},
-        {"name": "large-pictures", "image_size": 224, "steps": 987, "samples": 15792, "seconds": 7654.0},
+        {"name": "small", "image_size": 96, "collage_share": 0.0, "steps": 4321, "samples": 69136, "seconds": 3456.0},
+        {"name": "large", "image_size": 224, "collage_share": 0.35, "steps": 987, "samples": 15792, "seconds": 7654.0},
     ]
     return {
         "num_pictures": 7123,
