@@ -1,6 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage11/final
+python scripts/embed_weights.py runs/stage12/final
 """
 
 import argparse
@@ -20,11 +20,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of a finished classification model")
     parser.add_argument("--rebalancing", type=float, default=0.2, help="of the decoding; 1 is none")
-    parser.add_argument("--temperature", type=float, default=0.65)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--temperature", type=float, default=0.55)
+    parser.add_argument("--guidance", type=float, default=4.5)
     parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
     parser.add_argument("--hinted-guidance", type=float, default=3.0)
-    parser.add_argument("--paper-threshold", type=float, default=0.4)
+    parser.add_argument("--paper-threshold", type=float, default=0.5)
     parser.add_argument("--white-lightness", type=float, default=93.0)
     parser.add_argument("--white-chroma", type=float, default=5.0)
     parser.add_argument("--working-size", type=int, default=224)
