@@ -24,7 +24,7 @@ from .user_hints import MarkedPixels, hint_tensor, read_hints
 
 Drawing = Image.Image | np.ndarray
 STYLES = ("flat", "soft")
-MAX_WORKING_SIZE = 1024  # thirty times the pixels that networks train with; their attention grows faster than these
+_MAX_WORKING_SIZE = 1024  # thirty times the pixels that networks train with; their attention grows faster than these
 _MAX_STRIP = 16  # no working-size copy has more than this many times working_size ** 2 pixels
 _GRID = 4  # sides of the working-size copy are multiples of it, so that the coarse colours end where the drawing ends
 PROCESSOR_KEYS_OF_TRANSFORMERS = {
@@ -375,4 +375,4 @@ def _check_paper_threshold(paper_threshold: float | None) -> float | None:
 
 
 def _check_working_size(working_size: int) -> int:
-    return _check_number("working_size", working_size, 32, MAX_WORKING_SIZE)
+    return _check_number("working_size", working_size, 32, _MAX_WORKING_SIZE)
