@@ -26,6 +26,7 @@ from safetensors.torch import load_file  # noqa: E402
 from sketch_colorizer.modeling_sketch_colorizer import SketchColorizerForClassification  # noqa: E402
 from sketch_colorizer.pipeline_sketch_colorizer import ColorizationPipeline  # noqa: E402
 from sketch_colorizer.publishing import model_publication  # noqa: E402
+from sketch_colorizer.training import trainer as trainer_module  # noqa: E402
 from sketch_colorizer.training.data import (  # noqa: E402
     ColorizationDataset,
     RunSampler,
@@ -208,9 +209,17 @@ def test_training_lowers_the_loss(tmp_path, model):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-@pytest.mark.parametrize(("num_workers", "optimizer"), [(0, "adamw"), (2, "adamw"), (0, "muon")])
-def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, num_workers, optimizer):
-    settings = {"num_workers": num_workers, "optimizer": optimizer}
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_workers": 0},
+        {"num_workers": 2},
+        {"num_workers": 0, "optimizer": "muon"},
+        {"num_workers": 1, "echo": 3, "gradient_accumulation_steps": 2},
+    ],
+    ids=str,
+)
+def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, settings):
     unbroken = Trainer(recipe(corpus, tmp_path / "unbroken", **settings)).fit()
     stopped = recipe(corpus, tmp_path / "stopped", **settings)
     trainer = Trainer(stopped)
@@ -218,6 +227,24 @@ def test_a_stopped_and_resumed_run_ends_as_an_unbroken_one(corpus, tmp_path, num
     trainer.fit()
     resumed = Trainer(stopped).fit(resume=True)
     assert_same_weights(unbroken, resumed)
+
+
+def test_echoes_are_earlier_batches_and_their_mirror_images(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "ECHO_DISTANCE", 2)
+    inks = {
+        echo: [batch["pixel_values"] for batch, _ in zip(Trainer(settings)._batches(), range(count), strict=False)]
+        for echo, count in ((1, 8), (3, 24))
+        if (settings := recipe(corpus, tmp_path, echo=echo))
+    }
+    for loaded in range(8):
+        for echoed, distance in enumerate((0, 2, 4)):
+            earlier = inks[1][max(0, loaded - distance)]
+            assert torch.equal(inks[3][3 * loaded + echoed], earlier.flip(-1) if echoed == 1 else earlier)
+    trainer = Trainer(recipe(corpus, tmp_path, echo=3))
+    trainer.progress.step = 16
+    assert all(
+        torch.equal(batch["pixel_values"], ink) for batch, ink in zip(trainer._batches(), inks[3][16:], strict=False)
+    )
 
 
 def test_where_lines_are_drawn_changes_nothing_not_even_in_a_resumed_run(corpus, tmp_path):

@@ -233,6 +233,11 @@ def with_line_art(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"pixel_values": torch.stack(inks), **{key: batch[key] for key in ("hint_values", "labels")}}
 
 
+def mirrored(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The mirror image of a batch with its lines drawn."""
+    return {key: values.flip(-1) for key, values in batch.items()}
+
+
 def _offset(length: int, window: int, generator: Generator) -> int:
     """Where the window begins in a picture of this length; negative when the picture is smaller than the window."""
     slack = length - window

@@ -29,6 +29,8 @@ class Recipe:
         image_size: side of the square training samples, a multiple of the network's stride.
         collage_share: share of samples over which other pictures of the corpus are laid, small, so that the network
             sees what single pictures show as the small things of a scene, too.
+        echo: how many steps each loaded batch serves, mirrored every other time; above 1 where samples are slower to
+            make than to learn from, as on a GPU.
         max_steps, max_minutes: the run ends at whichever comes first.
         optimizer: "adamw", or "muon" for the weights between hidden layers (`Muon`).
         final_lr: share of the learning rate that is left at max_steps (cosine); 1 keeps it constant.
@@ -51,6 +53,7 @@ class Recipe:
     real_share: float = 0.7
     share_without_hints: float = 0.5
     collage_share: float = 0.0
+    echo: int = 1
     min_scale: float = 0.8
     max_scale: float = 1.4
     max_steps: int = 10000
@@ -89,6 +92,7 @@ class Recipe:
         for name in (
             "image_size",
             "batch_size",
+            "echo",
             "max_steps",
             "checkpoint_every",
             "evaluate_every",

@@ -5,6 +5,8 @@ import math
 import shutil
 import time
 import warnings
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from ..configuration_sketch_colorizer import SketchColorizerConfig
 from ..image_processing_sketch_colorizer import SketchColorizerImageProcessor
 from ..modeling_sketch_colorizer import SketchColorizerForClassification, SketchColorizerForRegression
 from .corpus_prior import stored_colors
-from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors, with_line_art
+from .data import ColorizationDataset, RunSampler, divide, load_corpus, measure_colors, mirrored, with_line_art
 from .muon import Muon, hidden_weights
 from .recipe import Recipe
 from .run_card import run_card
@@ -34,6 +36,7 @@ OBJECTIVE = (  # what a later stage may change
     "grey_price",
     "ink_threshold",
 )
+ECHO_DISTANCE = 16  # batches between a batch and its echo, so that steps beside each other see different pictures
 NUM_HELD_OUT = 96  # held-out pictures whose loss chooses the best weights
 
 
@@ -159,7 +162,7 @@ class Trainer:
 
     def _loop(self, model: nn.Module, optimizer, schedule, average: AveragedModel) -> None:
         recipe, accelerator, progress = self.recipe, self.accelerator, self.progress
-        batches = iter(self._loader())
+        batches = self._batches()
         started, seconds_before = time.monotonic(), progress.seconds
         bar = tqdm(
             total=recipe.max_steps,
@@ -188,7 +191,6 @@ class Trainer:
                 self._save_checkpoint()
 
     def _backward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        batch = with_line_art(batch)
         batch = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in batch.items()}
         loss = model(**batch).loss
         if not torch.isfinite(loss):
@@ -199,10 +201,28 @@ class Trainer:
         self.accelerator.backward(loss / self.recipe.gradient_accumulation_steps)
         return loss.detach()
 
-    def _loader(self) -> DataLoader:
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        """What the steps take, from the next one on: every loaded batch, each followed by echoes of earlier ones.
+
+        Data echoing (Choi et al. 2019): where samples are slower to make than to learn from, each one serves
+        `recipe.echo` times. The order depends on the step alone, so a resumed run goes on exactly where it stopped.
+        """
+        echo = self.recipe.echo
+        number, turn = divmod(self.progress.step * self.recipe.gradient_accumulation_steps, echo)
+        first = max(0, number - (echo - 1) * ECHO_DISTANCE)
+        recent: deque[dict[str, Tensor]] = deque(maxlen=(echo - 1) * ECHO_DISTANCE + 1)
+        for loaded, batch in enumerate(self._loader(first), first):
+            recent.append(with_line_art(batch))
+            if loaded < number:
+                continue
+            for echoed in range(turn if loaded == number else 0, echo):
+                earlier = recent[max(0, len(recent) - 1 - echoed * ECHO_DISTANCE)]
+                yield mirrored(earlier) if echoed % 2 else earlier
+
+    def _loader(self, first: int) -> DataLoader:
+        """The run's batches from number `first` on."""
         recipe = self.recipe
-        done = self.progress.step * recipe.batch_size * recipe.gradient_accumulation_steps
-        sampler = RunSampler(len(self.samples), seed=recipe.seed, start=done)
+        sampler = RunSampler(len(self.samples), seed=recipe.seed, start=first * recipe.batch_size)
         loader = DataLoader(
             self.samples,
             batch_sampler=BatchSampler(sampler, recipe.batch_size, drop_last=True),
