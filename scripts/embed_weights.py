@@ -1,6 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage12/final
+python scripts/embed_weights.py runs/stage14/final
 """
 
 import argparse
@@ -19,9 +19,9 @@ def main() -> None:
     """Load, halve, save under a temporary name, rename."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of a finished classification model")
-    parser.add_argument("--rebalancing", type=float, default=0.2, help="of the decoding; 1 is none")
+    parser.add_argument("--rebalancing", type=float, default=0.1, help="of the decoding; 1 is none")
     parser.add_argument("--temperature", type=float, default=0.55)
-    parser.add_argument("--guidance", type=float, default=4.5)
+    parser.add_argument("--guidance", type=float, default=2.5)
     parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
     parser.add_argument("--hinted-guidance", type=float, default=3.0)
     parser.add_argument("--paper-threshold", type=float, default=0.5)

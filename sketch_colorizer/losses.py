@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-CHUNK = {"cpu": 4096, "accelerator": 16384}  # pixels: what stays in a cache, and what keeps a GPU busy
-
 
 def squared_error(colors: Tensor, labels: Tensor, pixel_weights: Tensor) -> Tensor:
     """The poster's 1/2 ||Y - Y_hat||^2, weighted and summed over pixels: (B, 3, H, W) twice, (B, H, W) -> scalar."""
@@ -41,16 +39,14 @@ def projected_loss(
     *,
     color_cost: Tensor | None = None,
     color_cost_weight: float = 0.0,
-    chunk: int | None = None,
+    chunk: int = 4096,
 ) -> Tensor:
     """The last 1x1 projection, `soft_cross_entropy` and `expected_color_cost` in one, `chunk` pixels at a time.
 
     Equal to the plain formulas on `F.conv2d(features, weight[..., None, None], bias)`, but the (B, Q, H, W) scores of a
     whole batch never exist: each chunk leaves only its share of the loss and of the gradients behind. (B, C, H, W)
-    features, (Q, C) weight and (Q,) bias; the rest as in the plain formulas; None
-    for `chunk` takes CHUNK's.
+    features, (Q, C) weight and (Q,) bias; the rest as in the plain formulas.
     """
-    chunk = chunk or CHUNK["cpu" if features.device.type == "cpu" else "accelerator"]
     pixels = features.movedim(1, -1).flatten(0, -2)  # (N, C)
     if torch.is_autocast_enabled(features.device.type):
         pixels = pixels.to(torch.get_autocast_dtype(features.device.type))

@@ -55,14 +55,32 @@ def invented_evaluation(*, kind: str = "classification") -> dict[str, Any]:
 def invented_training() -> dict[str, Any]:
     """What scripts/summarize_training.py writes about two runs."""
     runs = [
-        {"name": "small", "image_size": 96, "collage_share": 0.0, "steps": 4321, "samples": 69136, "seconds": 3456.0},
-        {"name": "large", "image_size": 224, "collage_share": 0.35, "steps": 987, "samples": 15792, "seconds": 7654.0},
+        {
+            "name": "small",
+            "image_size": 96,
+            "collage_share": 0.0,
+            "steps": 4321,
+            "echo": 1,
+            "samples": 69136,
+            "seconds": 3456.0,
+        },
+        {
+            "name": "large",
+            "image_size": 224,
+            "collage_share": 0.35,
+            "steps": 987,
+            "echo": 3,
+            "samples": 15792,
+            "seconds": 7654.0,
+        },
     ]
     return {
         "num_pictures": 7123,
         "num_line_art": 2876,
-        "hardware": "a pocket calculator",
-        "watts": 37.0,
+        "machines": [
+            {"hardware": "a pocket calculator", "watts": 37.0, "seconds": 3456.0},
+            {"hardware": "an abacus", "watts": 12.0, "seconds": 7654.0},
+        ],
         "seconds": 11110.0,
         "kilowatt_hours": 0.1142,
         "runs": runs,

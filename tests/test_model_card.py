@@ -191,9 +191,9 @@ def test_the_command_writes_the_card_or_says_what_is_missing(files):
     done = _command(files)
     assert done.returncode == 0, done.stderr
     assert files["output"].read_text() == _render()
-    files["training"].write_text(json.dumps(_without(invented_training(), ("watts",), null=False)))
+    files["training"].write_text(json.dumps(_without(invented_training(), ("kilowatt_hours",), null=False)))
     files["output"].unlink()
     failed = _command(files)
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
-    assert "watts" in failed.stderr
+    assert "kilowatt_hours" in failed.stderr
     assert not files["output"].exists()

@@ -275,6 +275,15 @@ def test_an_unknown_tracker_or_processor_setting_is_one_clear_error(corpus, tmp_
         Trainer(recipe(corpus, tmp_path, processor={"workingsize": 64}))
 
 
+def test_a_deep_network_comes_with_a_processor_that_pads_for_it(corpus, tmp_path):
+    deep = {"widths": [8] * 4, "encoder_depths": [1] * 4, "decoder_depths": [1] * 3}  # stride 32, as `base` has
+    folder = Trainer(recipe(corpus, tmp_path / "deep", config=deep, max_steps=1)).fit()
+    picture = ColorizationPipeline.from_pretrained(folder)(Image.new("L", (50, 70), 255)).image
+    assert picture.size == (50, 70)
+    with pytest.raises(ValueError, match="size_divisor must be a multiple of 32, got 16"):
+        Trainer(recipe(corpus, tmp_path / "wrong", config=deep, processor={"size_divisor": 16}))
+
+
 @pytest.fixture
 def other_precision():
     """Accelerate holds the precision once for a process; what a test sets must not reach the next one."""

@@ -75,6 +75,7 @@ class Trainer:
         set_seed(recipe.seed)
         table, held_out = divide(load_corpus(recipe.data, recipe.split))
         self.model = self._make_model(table)
+        self._fit_processor(self.model.unet.stride)
         finds_regions = recipe.model == "classification" and self.model.config.region_share > 0
         on_device = recipe.line_art_on_device
         if on_device is None:
@@ -125,6 +126,13 @@ class Trainer:
         if recipe.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         return model.to(memory_format=torch.channels_last)
+
+    def _fit_processor(self, stride: int) -> None:
+        """See that the finished model's processor pads drawings to what the network takes."""
+        divisor = self.processor.size_divisor
+        if divisor % stride and "size_divisor" in self.recipe.processor:
+            raise ValueError(f"recipe: the processor's size_divisor must be a multiple of {stride}, got {divisor}")
+        self.processor.size_divisor = math.lcm(divisor, stride)
 
     def fit(self, *, resume: bool = False) -> Path:
         """Train to the end of the recipe; returns the folder of the finished model."""
