@@ -29,14 +29,12 @@ def main() -> None:
     models = [
         SketchColorizerForClassification.from_pretrained(folder, dtype=torch.float32) for folder, _ in arguments.models
     ]
-    mean = models[-1]
+    mean, shares = models[-1], [share for _, share in arguments.models]
+    if len({tuple((name, weight.shape) for name, weight in model.named_parameters()) for model in models}) > 1:
+        raise SystemExit("error: the models differ in shape: only stages of one network have a mean")
     with torch.no_grad():
-        for name, parameter in mean.named_parameters():
-            parts = [
-                share * model.get_parameter(name).clone()
-                for model, (_, share) in zip(models, arguments.models, strict=True)
-            ]
-            parameter.copy_(torch.stack(parts).sum(0))
+        for name, weight in mean.named_parameters():
+            weight.copy_(sum(share * model.get_parameter(name) for share, model in zip(shares, models, strict=True)))
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     mean.save_pretrained(partial)
@@ -47,9 +45,13 @@ def main() -> None:
 
 def _share(text: str) -> tuple[Path, float]:
     folder, _, share = text.rpartition("=")
-    if not Path(folder).is_dir():
-        raise argparse.ArgumentTypeError(f"a model is FOLDER=SHARE, got {text!r}")
-    return Path(folder), float(share)
+    try:
+        number = float(share)
+    except ValueError:
+        number = math.nan
+    if not folder or not Path(folder).is_dir() or not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"a model is FOLDER=SHARE, the folder of a finished model, got {text!r}")
+    return Path(folder), number
 
 
 if __name__ == "__main__":

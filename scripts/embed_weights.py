@@ -1,6 +1,6 @@
 """Puts a trained model into the package as the embedded default: fp16 parameters, and how its classes are decoded.
 
-python scripts/embed_weights.py runs/stage14/final
+python scripts/embed_weights.py runs/mean
 """
 
 import argparse

@@ -23,8 +23,9 @@ METRICS = {  # metric -> heading, digits
     "colorfulness_ratio": ("colourfulness ratio → 1", 2),
     "histogram_distance": ("histogram distance ↓", 2),
 }
-SYSTEMS = {
-    "careful": "this model, `--temperature 1 --guidance 3`",
+SYSTEMS = {  # filled in from the evaluation's facts
+    "careful": "this model, `--temperature {temperature:g} --guidance {guidance:g}`",
+    "base": "a larger network ({millions:.0f} M parameters, not shipped)",
     "white": "leave it white",
     "mean": "one mean colour",
 }
@@ -86,10 +87,15 @@ def quality(evaluation: dict[str, Any]) -> str:
     ]
     for group, description in GROUPS.items():
         for name, entry in evaluation["systems"].items():
-            label = "**this model**" if name == evaluation["model"] else SYSTEMS.get(name, name)
+            label = "**this model**" if name == evaluation["model"] else describe(name, evaluation["facts"][name])
             cells = [interval(entry["groups"][group][view][metric], digits) for metric, (_, digits) in METRICS.items()]
             lines.append(f"| {description} | {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def describe(name: str, facts: dict[str, Any]) -> str:
+    """What a system is, in words."""
+    return SYSTEMS.get(name, name).format(**facts, millions=facts.get("parameters", 0) / 1e6)
 
 
 def interval(figure: dict[str, float], digits: int) -> str:

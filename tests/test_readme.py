@@ -22,8 +22,14 @@ def _evaluation() -> dict:
     metrics = ("auc_balanced", "ciede2000", "chroma_ratio", "colorfulness_ratio", "histogram_distance")
     view = {metric: {"value": 0.5 + i / 10, "low": 0.4, "high": 0.9} for i, metric in enumerate(metrics)}
     groups = {group: {"picture_painted": view} for group in ("real", "extracted")}
-    systems = {name: {"groups": groups} for name in ("net", "white", "mean")}
-    return {"model": "net", "headline": "picture_painted", "data": {"num_pictures": 636}, "systems": systems}
+    facts = {"net": {}, "white": {}, "mean": {}, "careful": {"temperature": 1.0, "guidance": 1.5}}
+    return {
+        "model": "net",
+        "headline": "picture_painted",
+        "data": {"num_pictures": 636},
+        "facts": facts,
+        "systems": {name: {"groups": groups} for name in facts},
+    }
 
 
 def _benchmarks() -> dict:
@@ -36,7 +42,15 @@ def _benchmarks() -> dict:
 
 def test_figures_stand_in_the_block(update_readme):
     block = update_readme.figures(_evaluation(), _benchmarks())
-    for expected in ("636 pictures", "0.500 (0.400–0.900)", "leave it white", "| 0.12 s | 0.57 GB |", "4.73 M", "46%"):
+    for expected in (
+        "636 pictures",
+        "0.500 (0.400–0.900)",
+        "leave it white",
+        "--guidance 1.5`",
+        "| 0.12 s | 0.57 GB |",
+        "4.73 M",
+        "46%",
+    ):
         assert expected in block
     rows = [line for line in block.splitlines() if line.startswith("|")]
     tables = {line.count("|") for line in rows}
