@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="folder of a finished classification model")
     parser.add_argument("--rebalancing", type=float, default=0.1, help="of the decoding; 1 is none")
     parser.add_argument("--temperature", type=float, default=0.55)
-    parser.add_argument("--guidance", type=float, default=2.5)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
     parser.add_argument("--hinted-guidance", type=float, default=3.0)
     parser.add_argument("--paper-threshold", type=float, default=0.5)

@@ -25,6 +25,7 @@ METRICS = {  # metric -> heading, digits
 }
 SYSTEMS = {  # filled in from the evaluation's facts
     "careful": "this model, `--temperature {temperature:g} --guidance {guidance:g}`",
+    "regression": "regression in the same network",
     "base": "a larger network ({millions:.0f} M parameters, not shipped)",
     "white": "leave it white",
     "mean": "one mean colour",
