@@ -100,8 +100,9 @@ def test_the_figures_stand_where_they_belong():
     difference = evaluation["comparisons"]["white"]["groups"]["real"]["picture_painted"]["auc_balanced"]["difference"]
     assert f"| from leave it white | +{difference['value']:.4f} (" in card
     assert "7,123 pictures, 2,876 of them" in card
-    assert "| large | 224 | 35 % | 987 | 15,792 | 128 |" in card
-    assert "about 0.11 kWh, taking 37 W" in card
+    assert "| large | 224 | 35 % | 987 | 15,792 | 3 times | 128 |" in card
+    assert "- an abacus: 128 minutes, taking about 12 W" in card
+    assert "about 0.06 kWh" in card
 
 
 def test_negative_differences_keep_their_sign():
