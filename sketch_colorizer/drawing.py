@@ -10,6 +10,7 @@ SAMPLE_SIDE = 512  # longest side of the reduced copies on which everything is j
 ORIENTATION = 0x0112  # the EXIF tag
 WHITE = 255
 FAINTEST = 250  # what is lighter is no line
+SMALLEST_SCAN = 64  # shorter side; what is smaller and has white in it is no scan, and crossing lines may cover it
 
 
 def clean_drawing(image: Image.Image) -> Image.Image:
@@ -168,6 +169,8 @@ def _has_white_paper(grey: np.ndarray) -> bool:
     almost = np.bincount(areas[paper >= WHITE - 3], minlength=count)[1:]
     if not white.any():
         return bool(paper.max() < 32)  # nothing but black: there is no paper to lift
+    if min(grey.shape) < SMALLEST_SCAN:
+        return True
     return bool(almost[white > 0].sum() >= 0.9 * size[white > 0].sum())
 
 

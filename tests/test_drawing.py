@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -143,6 +143,7 @@ def test_a_sticker_keeps_its_black_outline():
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10**6), height=st.integers(32, 120), width=st.integers(32, 200), fills=st.integers(0, 3))
+@example(seed=3, height=32, width=32, fills=3)  # lines cross so closely that little paper is left between them
 def test_a_clean_drawing_keeps_every_pixel(seed: int, height: int, width: int, fills: int):
     rng = np.random.default_rng(seed)
     canvas = np.full((height, width), 255, np.uint8)
