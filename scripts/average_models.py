@@ -2,7 +2,7 @@
 
     python scripts/average_models.py runs/stage13/final=0.5 runs/stage14/final=0.5 -o runs/mean
 
-The weights must add up to 1; configuration, classes and processor are the last model's. Where training had begun to
+The shares must add up to 1; configuration, classes and processor are the last model's. Where training had begun to
 learn its pictures by heart, the mean is nearer to new ones than its parts, and steadier over sizes.
 """
 
@@ -22,14 +22,13 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=_share, metavar="MODEL=SHARE", help="model folders and their shares")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the mean; must not exist")
     arguments = parser.parse_args()
-    if not math.isclose(total := sum(share for _, share in arguments.models), 1):
+    folders, shares = zip(*arguments.models, strict=True)
+    if not math.isclose(total := sum(shares), 1):
         raise SystemExit(f"error: the shares must add up to 1, got {total:g}")
     if arguments.output.exists():
         raise SystemExit(f"error: {arguments.output} is there already")
-    models = [
-        SketchColorizerForClassification.from_pretrained(folder, dtype=torch.float32) for folder, _ in arguments.models
-    ]
-    mean, shares = models[-1], [share for _, share in arguments.models]
+    models = [SketchColorizerForClassification.from_pretrained(folder, dtype=torch.float32) for folder in folders]
+    mean = models[-1]
     if len({tuple((name, weight.shape) for name, weight in model.named_parameters()) for model in models}) > 1:
         raise SystemExit("error: the models differ in shape: only stages of one network have a mean")
     with torch.no_grad():
@@ -38,7 +37,7 @@ def main() -> None:
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     mean.save_pretrained(partial)
-    SketchColorizerImageProcessor.from_pretrained(arguments.models[-1][0]).save_pretrained(partial)
+    SketchColorizerImageProcessor.from_pretrained(folders[-1]).save_pretrained(partial)
     partial.rename(arguments.output)
     print(f"wrote {arguments.output}")
 

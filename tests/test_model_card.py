@@ -101,6 +101,7 @@ def test_the_figures_stand_where_they_belong():
     assert f"| from leave it white | +{difference['value']:.4f} (" in card
     assert "7,123 pictures, 2,876 of them" in card
     assert "| large | 224 | 35 % | 987 | 15,792 | 3 times | 128 |" in card
+    assert "- a pocket calculator: 58 minutes, taking about 37 W" in card
     assert "- an abacus: 128 minutes, taking about 12 W" in card
     assert "about 0.06 kWh" in card
 
@@ -192,9 +193,9 @@ def test_the_command_writes_the_card_or_says_what_is_missing(files):
     done = _command(files)
     assert done.returncode == 0, done.stderr
     assert files["output"].read_text() == _render()
-    files["training"].write_text(json.dumps(_without(invented_training(), ("kilowatt_hours",), null=False)))
+    files["training"].write_text(json.dumps(_without(invented_training(), ("machines", 0, "watts"), null=False)))
     files["output"].unlink()
     failed = _command(files)
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
-    assert "kilowatt_hours" in failed.stderr
+    assert "watts" in failed.stderr
     assert not files["output"].exists()
