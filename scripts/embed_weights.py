@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--hinted-temperature", type=float, default=0.8, help="of drawings with hints")
     parser.add_argument("--hinted-guidance", type=float, default=3.0)
+    parser.add_argument("--sharing", type=float, default=0.02, help="of colours between regions that are alike")
     parser.add_argument("--paper-threshold", type=float, default=0.5)
     parser.add_argument("--white-lightness", type=float, default=93.0)
     parser.add_argument("--white-chroma", type=float, default=5.0)
@@ -40,6 +41,7 @@ def main() -> None:
         guidance=arguments.guidance,
         hinted_temperature=arguments.hinted_temperature,
         hinted_guidance=arguments.hinted_guidance,
+        sharing=arguments.sharing,
         paper_threshold=arguments.paper_threshold,
         white_lightness=arguments.white_lightness,
         white_chroma=arguments.white_chroma,

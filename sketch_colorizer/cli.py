@@ -96,6 +96,10 @@ def colorize(
     guidance: Annotated[
         float | None, typer.Option(min=0, max=20, help=r"1 as predicted, more is bolder. \[default: the model's]")
     ] = None,
+    sharing: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help=r"0 a colour for each region, more is fewer colours. \[default: the model's]"),
+    ] = None,
     working_size: Annotated[
         int | None, typer.Option(min=32, max=1024, help="The network sees about this squared.")
     ] = None,
@@ -167,6 +171,7 @@ def colorize(
             "style": style and style.value,
             "temperature": temperature,
             "guidance": guidance,
+            "sharing": sharing,
             "working_size": working_size,
             "seed": seed,
         }

@@ -49,6 +49,8 @@ class DrawingProcessor:
         guidance: above 1, what sets a region apart from the rest of its picture decides its colour (`decode_classes`).
         hinted_temperature, hinted_guidance: the same for a drawing with hints, whose variety is its user's to bring;
             None is as without hints.
+        sharing: regions whose distributions are unlike by at most this, 0..1, share one colour (`group_alike`); 0
+            decides each region alone.
         calibration_temperature: what the scores are divided by where they are shown as probabilities (uncertainty,
             suggestions, proposals); measured by scripts/calibrate.py. The colours do not depend on it.
         white_lightness: a colour at least this light (L, 0..100) and with at most white_chroma becomes exactly white.
@@ -69,6 +71,7 @@ class DrawingProcessor:
         guidance: float = 1.0,
         hinted_temperature: float | None = None,
         hinted_guidance: float | None = None,
+        sharing: float = 0.0,
         calibration_temperature: float = 1.0,
         white_lightness: float = 97.0,
         white_chroma: float = 3.0,
@@ -84,6 +87,7 @@ class DrawingProcessor:
         self.guidance = _check_guidance(guidance)
         self.hinted_temperature = None if hinted_temperature is None else _check_temperature(hinted_temperature)
         self.hinted_guidance = None if hinted_guidance is None else _check_guidance(hinted_guidance)
+        self.sharing = _check_sharing(sharing)
         self.calibration_temperature = _check_calibration(calibration_temperature)
         self.white_lightness = _check_number("white_lightness", white_lightness, 0, 1000)
         self.white_chroma = _check_number("white_chroma", white_chroma, 0, 1000)
@@ -163,6 +167,7 @@ class DrawingProcessor:
         style: Literal["flat", "soft"] | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
+        sharing: float | None = None,
         working_size: int | None = None,
         do_clean: bool | None = None,
     ) -> list[ColorizationResult]:
@@ -174,7 +179,7 @@ class DrawingProcessor:
         colours, and what the model leaves white stays white. `regions` are the drawings' where they are known.
         """
         style = _check_style(self.style if style is None else style)
-        painter = self._painter(outputs, temperature, guidance, palette)
+        painter = self._painter(outputs, temperature, guidance, sharing, palette)
         results = []
         for page in self._pages(outputs, self._line_arts(images, do_clean), images, hints, regions, working_size):
             line_art = page.line_art
@@ -195,11 +200,12 @@ class DrawingProcessor:
         regions: Sequence[np.ndarray] | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
+        sharing: float | None = None,
         working_size: int | None = None,
         do_clean: bool | None = None,
     ) -> list[RegionDistributions | None]:
         """What `post_process_colorization` says with its results of each region, without painting them."""
-        painter = self._painter(outputs, temperature, guidance, palette)
+        painter = self._painter(outputs, temperature, guidance, sharing, palette)
         pages = self._pages(outputs, self._line_arts(images, do_clean), images, hints, regions, working_size)
         return [painter.know(page) for page in pages]
 
@@ -224,7 +230,9 @@ class DrawingProcessor:
                 marks[number],
             )
 
-    def _painter(self, outputs: Any, temperature: float | None, guidance: float | None, palette: Any) -> Painter:
+    def _painter(
+        self, outputs: Any, temperature: float | None, guidance: float | None, sharing: float | None, palette: Any
+    ) -> Painter:
         has_classes = getattr(outputs, "logits", None) is not None
         return Painter(
             to_rgb=self._to_rgb,
@@ -236,6 +244,7 @@ class DrawingProcessor:
             guidance=_check_guidance(_first(guidance, self.guidance)),
             hinted_guidance=_first(guidance, self.hinted_guidance, self.guidance),
             palette=None if palette is None else read_palette(palette),
+            sharing=_check_sharing(_first(sharing, self.sharing)),
             calibration_temperature=self.calibration_temperature,
         )
 
@@ -356,6 +365,10 @@ def _check_temperature(temperature: float) -> float:
 
 def _check_guidance(guidance: float) -> float:
     return _check_number("guidance", guidance, 0, 20)
+
+
+def _check_sharing(sharing: float) -> float:
+    return _check_number("sharing", sharing, 0, 1)
 
 
 def _check_calibration(temperature: float) -> float:

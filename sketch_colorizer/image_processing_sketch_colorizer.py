@@ -23,6 +23,7 @@ class SketchColorizerImageProcessorKwargs(TypedDict, total=False):
     guidance: float
     hinted_temperature: float | None
     hinted_guidance: float | None
+    sharing: float
     calibration_temperature: float
     white_lightness: float
     white_chroma: float

@@ -25,7 +25,7 @@ class NetworkPasses:
     Args:
         image: a PIL image or a uint8 array.
         hints: in any form that `read_hints` takes, or None.
-        settings: of `post_process_colorization`: palette, style, temperature, guidance, working_size.
+        settings: of `post_process_colorization`: palette, style, temperature, guidance, sharing, working_size.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from .hint_spreading import blend_hints, paint_marks, settle_regions
 from .palette import MIXTURE, Palette, balance, color_scores, palette_scores
 from .quantizer import decode_classes
 from .regions import flat_colors, pool_by_region
+from .shared_colors import group_alike, share
 from .uncertainty import RegionDistributions
 from .user_hints import MarkedPixels, vote_by_region
 
@@ -33,7 +34,7 @@ class Page(NamedTuple):
 class _Decision(NamedTuple):
     """What is decided for each region that has no hint of its own."""
 
-    pooled: Tensor  # (N, Q) scores, or (N, 3) Lab
+    known: Tensor  # (N, Q) scores, or (N, 3) Lab
     colors: np.ndarray  # (N, 3) uint8
     scores: Tensor | None = None  # (N, P) of the palette's colours
     bonus: Tensor | None = None  # (P,) that the scores hold already
@@ -49,6 +50,7 @@ class Painter:
         bin_weights: (Q,) see `decode_classes`, as are temperature, paper_threshold and guidance.
         hinted_temperature, hinted_guidance: what stands in their place for a page with hints of its user.
         palette: the colours to which everything that is painted is restricted; paper stays white.
+        sharing: how unlike the distributions of regions may be that share a colour (`group_alike`); 0 is not at all.
         calibration_temperature: see `RegionDistributions`; what is painted does not depend on it.
     """
 
@@ -61,6 +63,7 @@ class Painter:
     guidance: float
     hinted_guidance: float
     palette: Palette | None
+    sharing: float = 0.0
     calibration_temperature: float = 1.0
 
     def paint(self, page: Page, style: str) -> tuple[np.ndarray, RegionDistributions | None]:
@@ -80,15 +83,20 @@ class Painter:
         areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
         chosen = self._evidence(page)
         odds = None if chosen is None else hint_odds(chosen, page.labels, self.bin_colors)
+        known = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
+        if self.bin_colors is not None and self.sharing:
+            groups = group_alike(pooled, page.labels, self.bin_colors, self.sharing)
+            pooled = share(pooled.log_softmax(-1), groups, areas)
+            odds = None if odds is None else share(odds.log(), groups, areas).exp()
         colors = self._decode(page, pooled, odds, areas=areas)
-        pooled = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
         if self.palette is None:
-            return _Decision(pooled, colors)
+            return _Decision(known, colors)
         painted = (colors < 255).any(-1)
-        scores, chosen = self._palette_scores(pooled), torch.from_numpy(painted)
+        scores = self._palette_scores(pooled if odds is None else weigh(pooled, odds, self.bin_colors))
+        chosen = torch.from_numpy(painted)
         bonus = balance(scores[chosen], areas[chosen].sqrt(), self.palette)
         colors[painted] = self.palette.rgb[(scores + bonus).argmax(-1).numpy()[painted]]
-        return _Decision(pooled, colors, scores + bonus, bonus)
+        return _Decision(known, colors, scores + bonus, bonus)
 
     def _evidence(self, page: Page) -> MarkedPixels | None:
         """The hints that say something about the rest of the drawing: those that the user chose."""
@@ -103,7 +111,7 @@ class Painter:
         palette = None if self.palette is None else (self.palette.rgb, decision.scores)
         return RegionDistributions(
             page.line_art,
-            decision.pooled,
+            decision.known,
             self.bin_colors,
             decision.colors,
             settled,

@@ -88,6 +88,7 @@ class ColorizationPipeline:
         style: Literal["flat", "soft"] | None = None,
         temperature: float | None = None,
         guidance: float | None = None,
+        sharing: float | None = None,
         seed: int = 0,
         working_size: int | None = None,
     ) -> ColorizationResult | list[ColorizationResult] | list[list[ColorizationResult]]:
@@ -103,7 +104,7 @@ class ColorizationPipeline:
                 the plain one. None is one result and no list.
             engine: what draws the proposals: "classes", the model's own distributions, or "flow", the flow-matching
                 model, which draws the first one too. None is the better one.
-            style, temperature, guidance, working_size: the processor's where they are None.
+            style, temperature, guidance, sharing, working_size: the processor's where they are None.
             seed: fixes what is drawn at random; without proposals nothing is. Equal pictures get equal colours.
 
         Raises ValueError, in one line, for what of this is not as it should be.
@@ -111,8 +112,8 @@ class ColorizationPipeline:
         check_num_proposals(num_proposals)
         engine = _check_engine(engine)
         palette = None if palette is None else read_palette(palette)
-        settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
-        settings |= {"palette": palette}
+        settings = {"style": style, "temperature": temperature, "guidance": guidance, "sharing": sharing}
+        settings |= {"working_size": working_size, "palette": palette}
         if not isinstance(seed, (int, np.integer)) or abs(int(seed)) >= 2**63:
             raise ValueError(f"seed must be a whole number of 63 bits, got {seed!r}")
         if isinstance(images, (bytes, bytearray)) or not (_is_one(images) or isinstance(images, Iterable)):

@@ -394,6 +394,16 @@ def count_by_cell(labels: np.ndarray, line_art: np.ndarray, grid: tuple[int, int
     return sp.coo_array((length[counted].astype(np.float32), index), shape=(rows * columns, len(has_paper))).tocsr()
 
 
+def touching_regions(labels: np.ndarray, count: int) -> list[np.ndarray]:
+    """The numbers of the regions that each of `count` regions touches, in order."""
+    first, second = _border_pixels(labels)
+    low, high = np.sort([labels.ravel()[first], labels.ravel()[second]], axis=0).astype(np.int64)
+    pairs = np.unique(low * count + high)
+    low, high = np.concatenate([pairs // count, pairs % count]), np.concatenate([pairs % count, pairs // count])
+    order = np.lexsort((high, low))
+    return np.split(high[order], np.searchsorted(low[order], np.arange(1, count)))
+
+
 def region_boxes(labels: np.ndarray) -> list[tuple[slice, slice]]:
     """The rows and columns that each region of `labels` (H, W) spans."""
     from scipy.ndimage import find_objects  # slow to import, and a plain colouring needs no boxes

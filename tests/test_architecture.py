@@ -48,6 +48,7 @@ FLOORS = {
     "publishing": 4,
     "quantizer": 1,
     "regions": 1,
+    "shared_colors": 1,
     "uncertainty": 1,
     "unet": 0,
     "user_hints": 1,

@@ -260,6 +260,16 @@ def test_hints_palette_and_proposals(colorize, drawings, pipeline):
     assert "a_colorized_1_colorized.png" not in names(drawings), "earlier proposals are no drawings"
 
 
+def test_fewer_colours_can_be_asked_for(colorize, drawings, pipeline):
+    for sharing in (0, 1):
+        target = drawings / f"{sharing}.png"
+        assert colorize(drawings / "a.png", "-o", target, "--sharing", sharing)[0] == 0
+        assert (
+            np.asarray(open_picture(target)) == np.asarray(pipeline(drawings / "a.png", sharing=sharing).image)
+        ).all()
+    assert colorize(drawings / "a.png", "--sharing", 1.5)[0] == 2
+
+
 def test_places_for_hints_are_told(colorize, drawings):
     code, output, _ = colorize(drawings / "a.png", "--suggest", 2)
     assert code == 0

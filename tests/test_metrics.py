@@ -257,3 +257,19 @@ def test_rare_cells_are_the_rarest_that_hold_a_tenth():
     rare = metrics.rare_cells(metrics.balancing_weights(counts))
     assert rare.tolist() == [False, False, False, False, True, True, True]
     assert counts[rare].sum() <= metrics.RARE_COLORS * counts.sum()
+
+
+def test_pairs_of_regions_are_told_by_the_truth():
+    """Six rooms of one corridor: three red, two blue, one left as paper, which makes no pair."""
+    line_art = np.full((32, 32 * 6), 255, np.uint8)
+    line_art[[0, -1]] = line_art[:, 31::32] = line_art[:, 0] = 0
+    regions = metrics.closed_regions(line_art)
+    red, blue, white = [50, 60, 40], [40, 10, -50], [100, 0, 0]
+    true = np.repeat(np.float32([red, red, red, blue, blue, white]), 32, 0)[None].repeat(32, 0)
+    assert metrics.paired_regions(true, true, regions) == (1, 0)
+    assert metrics.paired_regions(np.full_like(true, 50), true, regions) == (1, 1)  # one mean colour confuses all
+    painted = true.copy()
+    painted[:, 64:96] = blue  # the third room: two of four pairs of one colour are left, and two of six are confused
+    assert metrics.paired_regions(painted, true, regions) == pytest.approx((2 / 4, 2 / 6))
+    nothing = metrics.paired_regions(true, true, np.zeros_like(regions))
+    assert np.isnan(nothing).all()

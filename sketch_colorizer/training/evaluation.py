@@ -62,6 +62,7 @@ def evaluate(
     style: str | None = None,
     temperature: float | None = None,
     guidance: float | None = None,
+    sharing: float | None = None,
     working_size: int | None = None,
     device: str | None = None,
     samples: int = 2000,
@@ -80,7 +81,8 @@ def evaluate(
         limit: evaluate only this many pictures, chosen by a hash of their paths.
         compare: models to run beside it, or output folders of earlier evaluations of the same pictures, of which
             the system NAME counts, or else their model; each may be written NAME=PATH, as may `model`.
-        style, temperature, guidance, working_size: as the pipeline takes them; None is as each model's processor says.
+        style, temperature, guidance, sharing, working_size: as the pipeline takes them; None is as each model's
+            processor says.
         samples, seed: of the bootstrap over pictures.
         num_sheet_pictures: pictures of each group that are kept for the sheets.
         lpips_weights, fid_weights: TorchScript files; without them these two figures are left out.
@@ -104,7 +106,8 @@ def evaluate(
         for name, source in earlier.items()
     }
 
-    settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
+    settings = {"style": style, "temperature": temperature, "guidance": guidance, "sharing": sharing}
+    settings |= {"working_size": working_size}
     models = [
         load_system(source, name=name, device=device, **settings)
         for name, source in sources.items()

@@ -9,6 +9,7 @@ import math
 import cv2
 import numpy as np
 import torch
+from scipy.spatial.distance import pdist
 from torch import Tensor
 
 AUC_DISTANCES = 151  # thresholds t = 0, 1 .. 150 of the accuracy curve (Zhang et al. 2016, section 4)
@@ -24,6 +25,8 @@ CALIBRATION_BINS = 15
 RARE_COLORS = 0.1  # the rarest colours are those that together make up this share of all pixels
 _REACH = 6  # pixels across a line within which two regions are neighbours
 _CLEARLY_DIFFERENT = 10.0  # Lab distance from which a leak between two regions can be seen
+_EVEN, _ONE_COLOR, _ONE_SHADE = 10.0, 5.0, 2.0  # Lab: spread within a region; between regions in the truth, as painted
+_MOST_REGIONS = 256  # the largest, whose pairs are looked at
 
 
 def painted_area(lab: Tensor, dim: int = -3) -> Tensor:
@@ -149,6 +152,27 @@ def leaked_pixels(lab: np.ndarray, regions: np.ndarray) -> tuple[int, int]:
         could[rows, columns] |= differs
         does[rows, columns] |= differs & nearer
     return int(does.sum()), int(could.sum())
+
+
+def paired_regions(lab: np.ndarray, true_lab: np.ndarray, regions: np.ndarray) -> tuple[float, float]:
+    """Of the pairs of regions with one true colour, the share painted in one; and of those with clearly different ones.
+
+    Lab (H, W, 3) as painted and as it is. Regions that are evenly painted in the truth count, paper does not; nan where
+    there is no such pair.
+    """
+    inside = regions > 0
+    sizes = np.bincount(regions[inside], minlength=regions.max() + 1)
+    means = _region_means(true_lab, regions, inside)
+    spread = _region_means((true_lab - means[regions]) ** 2, regions, inside).sum(1) ** 0.5
+    painted = painted_area(torch.from_numpy(means), dim=-1).numpy()
+    chosen = np.flatnonzero((sizes > 0) & (spread < _EVEN) & painted)
+    chosen = chosen[np.argsort(-sizes[chosen], kind="stable")[:_MOST_REGIONS]]
+    true, found = (
+        pdist(colors[chosen]) if len(chosen) > 1 else np.zeros(0)
+        for colors in (means, _region_means(lab, regions, inside))
+    )
+    shared = [found[pairs] <= _ONE_SHADE for pairs in (true <= _ONE_COLOR, true >= _CLEARLY_DIFFERENT)]
+    return tuple(float(part.mean()) if part.size else math.nan for part in shared)
 
 
 def _shifted(padded: np.ndarray, down: int, right: int) -> np.ndarray:

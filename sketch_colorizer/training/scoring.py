@@ -5,7 +5,7 @@ A row of scores is a flat dict "view.column" -> number or array. The views say w
     picture_painted     the finished picture, where the truth is painted (L < 97 or C > 5): the figures to quote
     picture_whole       the finished picture, everywhere, white paper included
     colors_painted      the colour layer without lines, where the truth is painted and the drawing has no line
-    drawing             what must happen to lines and regions, whatever the true colours are
+    drawing             what happens to lines and regions
     likelihood_painted  the predicted distribution, on the cells of the network's output where the truth is painted
     likelihood_whole    the same, on all cells
 """
@@ -39,6 +39,7 @@ from .metrics import (
     likelihood_terms,
     line_error,
     painted_area,
+    paired_regions,
     psnr,
     rare_cells,
     unevenness,
@@ -204,11 +205,12 @@ def _structure_scores(image: np.ndarray, truth: Truth) -> dict[str, float]:
 
 
 def _drawing_scores(line_art: np.ndarray, picture_layer: Layer, color_layer: Layer) -> dict[str, float]:
-    """Are lines kept, black left black, regions even, and colours inside their lines?"""
+    """Are lines kept, black left black, regions even, colours inside their lines, and alike where they should be?"""
     grey = torch.tensor(line_art).view(-1, 1).expand(-1, 3).float() / 255
     black, ink = line_art == 0, torch.from_numpy(line_art.ravel() < INK)
     regions, colors = closed_regions(line_art), color_layer.lab.view(*line_art.shape, 3).numpy()
     leaked, exposed = leaked_pixels(colors, regions)
+    together, confused = paired_regions(colors, color_layer.truth.lab.view(*line_art.shape, 3).numpy(), regions)
     return {
         "drawing.line_error": line_error(picture_layer.lab[ink, 0], rgb_to_lab(grey[ink], dim=-1)[:, 0]),
         "drawing.black_pixels": int(black.sum()),
@@ -216,6 +218,8 @@ def _drawing_scores(line_art: np.ndarray, picture_layer: Layer, color_layer: Lay
         "drawing.unevenness": unevenness(colors, regions),
         "drawing.leaked_pixels": leaked,
         "drawing.exposed_pixels": exposed,
+        "drawing.pairs_together": together,
+        "drawing.pairs_confused": confused,
     }
 
 
@@ -286,6 +290,8 @@ STATISTICS: dict[str, dict[str, Statistic]] = {
         "black_lost": ratio_of("drawing.black_lost", "drawing.black_pixels", better="lower", label="black lost"),
         "unevenness": mean_of("drawing.unevenness", better="lower", label="unevenness in regions"),
         "leak_rate": ratio_of("drawing.leaked_pixels", "drawing.exposed_pixels", better="lower", label="leak rate"),
+        "pairs_together": mean_of("drawing.pairs_together", better="higher", label="one colour kept one"),
+        "pairs_confused": mean_of("drawing.pairs_confused", better="lower", label="different colours made one"),
     },
     **{view: _likelihood_statistics(view) for view in LIKELIHOOD_VIEWS},
 }

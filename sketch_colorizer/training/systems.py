@@ -74,6 +74,7 @@ def load_system(
     style: str | None = None,
     temperature: float | None = None,
     guidance: float | None = None,
+    sharing: float | None = None,
     working_size: int | None = None,
     device: str | None = None,
 ) -> System:
@@ -86,6 +87,7 @@ def load_system(
         style=style,
         temperature=temperature,
         guidance=guidance,
+        sharing=sharing,
         working_size=working_size,
     )
 
@@ -98,11 +100,13 @@ def pipeline_system(
     style: str | None = None,
     temperature: float | None = None,
     guidance: float | None = None,
+    sharing: float | None = None,
     working_size: int | None = None,
 ) -> System:
     """A pipeline as a system; what is None is as its processor says."""
     processor, model = pipeline.processor, pipeline.model
-    settings = {"style": style, "temperature": temperature, "guidance": guidance, "working_size": working_size}
+    settings = {"style": style, "temperature": temperature, "guidance": guidance, "sharing": sharing}
+    settings |= {"working_size": working_size}
     classifies, last = hasattr(model, "quantizer"), _LastPass()
     model.register_forward_hook(last.record, with_kwargs=True)
 
@@ -122,6 +126,7 @@ def pipeline_system(
         "decode_rebalancing": model.config.decode_rebalancing if classifies else None,
         "paper_threshold": processor.paper_threshold if classifies else None,
         "guidance": (processor.guidance if guidance is None else guidance) if classifies else None,
+        "sharing": (processor.sharing if sharing is None else sharing) if classifies else None,
         "working_size": working_size or processor.working_size,
         "color_space": model.config.color_space if classifies else None,
         "num_bins": model.quantizer.num_bins if classifies else None,
