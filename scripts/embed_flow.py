@@ -11,7 +11,7 @@ from pathlib import Path
 from sketch_colorizer import FlowColorizerPipeline
 
 WEIGHTS = Path(__file__).parents[1] / "sketch_colorizer" / "weights" / "flow"
-MAX_BYTES = 5_000_000
+MAX_BYTES = 3_200_000
 
 
 def main() -> None:

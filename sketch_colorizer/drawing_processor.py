@@ -49,8 +49,8 @@ class DrawingProcessor:
         guidance: above 1, what sets a region apart from the rest of its picture decides its colour (`decode_classes`).
         hinted_temperature, hinted_guidance: the same for a drawing with hints, whose variety is its user's to bring;
             None is as without hints.
-        sharing: regions whose distributions are unlike by at most this, 0..1, share one colour (`group_alike`); 0
-            decides each region alone.
+        sharing: regions whose distributions over classes are unlike by at most this, 0..1, share one colour in the flat
+            style, those that touch sooner than others (`group_alike`); 0 decides each region alone.
         calibration_temperature: what the scores are divided by where they are shown as probabilities (uncertainty,
             suggestions, proposals); measured by scripts/calibrate.py. The colours do not depend on it.
         white_lightness: a colour at least this light (L, 0..100) and with at most white_chroma becomes exactly white.

@@ -14,7 +14,7 @@ from .drawing import is_blank
 from .hint_evidence import hint_odds, hint_odds_of_cells, weigh
 from .hint_spreading import blend_hints, paint_marks, settle_regions
 from .palette import MIXTURE, Palette, balance, color_scores, palette_scores
-from .quantizer import decode_classes
+from .quantizer import decode_classes, keep_paper
 from .regions import flat_colors, pool_by_region
 from .shared_colors import group_alike, share
 from .uncertainty import RegionDistributions
@@ -36,6 +36,7 @@ class _Decision(NamedTuple):
 
     known: Tensor  # (N, Q) scores, or (N, 3) Lab
     colors: np.ndarray  # (N, 3) uint8
+    groups: np.ndarray | None  # (N,) of regions that share a colour
     scores: Tensor | None = None  # (N, P) of the palette's colours
     bonus: Tensor | None = None  # (P,) that the scores hold already
 
@@ -50,7 +51,7 @@ class Painter:
         bin_weights: (Q,) see `decode_classes`, as are temperature, paper_threshold and guidance.
         hinted_temperature, hinted_guidance: what stands in their place for a page with hints of its user.
         palette: the colours to which everything that is painted is restricted; paper stays white.
-        sharing: how unlike the distributions of regions may be that share a colour (`group_alike`); 0 is not at all.
+        sharing: how unlike the distributions of regions may be that share a colour in the flat style (`group_alike`).
         calibration_temperature: see `RegionDistributions`; what is painted does not depend on it.
     """
 
@@ -68,7 +69,7 @@ class Painter:
 
     def paint(self, page: Page, style: str) -> tuple[np.ndarray, RegionDistributions | None]:
         """The colours, uint8 (H, W, 3), in the style "flat" or "soft", and what the model knew of each region."""
-        decision = self._decide(page)
+        decision = self._decide(page, self.sharing if style == "flat" else 0.0)
         colors = self._flat(page, decision) if style == "flat" else self._soft(page, decision)
         if page.marks is not None:
             paint_marks(colors, page.marks)
@@ -76,27 +77,36 @@ class Painter:
 
     def know(self, page: Page) -> RegionDistributions | None:
         """What the model knows of each region; None where it has no classes."""
-        return self._distributions(page, self._decide(page))
+        return self._distributions(page, self._decide(page, self.sharing))
 
-    def _decide(self, page: Page) -> _Decision:
+    def _decide(self, page: Page, sharing: float) -> _Decision:
         pooled = pool_by_region(page.grid, page.labels, page.line_art)
         areas = torch.from_numpy(np.bincount(page.labels.ravel(), minlength=len(pooled)))
         chosen = self._evidence(page)
         odds = None if chosen is None else hint_odds(chosen, page.labels, self.bin_colors)
         known = pooled if odds is None else weigh(pooled, odds, self.bin_colors)
-        if self.bin_colors is not None and self.sharing:
-            groups = group_alike(pooled, page.labels, self.bin_colors, self.sharing)
-            pooled = share(pooled.log_softmax(-1), groups, areas)
+        groups = None
+        if self.bin_colors is not None and sharing > 0:
+            groups = group_alike(pooled, page.labels, self.bin_colors, sharing, self.paper_threshold)
+            pooled = self._shared(pooled, groups, areas)
             odds = None if odds is None else share(odds.log(), groups, areas).exp()
         colors = self._decode(page, pooled, odds, areas=areas)
+        if groups is not None:  # what is left of a difference is rounding
+            colors = colors[np.unique(groups, return_index=True)[1]][groups]
         if self.palette is None:
-            return _Decision(known, colors)
+            return _Decision(known, colors, groups)
         painted = (colors < 255).any(-1)
         scores = self._palette_scores(pooled if odds is None else weigh(pooled, odds, self.bin_colors))
         chosen = torch.from_numpy(painted)
         bonus = balance(scores[chosen], areas[chosen].sqrt(), self.palette)
         colors[painted] = self.palette.rgb[(scores + bonus).argmax(-1).numpy()[painted]]
-        return _Decision(known, colors, scores + bonus, bonus)
+        return _Decision(known, colors, groups, scores + bonus, bonus)
+
+    def _shared(self, pooled: Tensor, groups: np.ndarray, areas: Tensor) -> Tensor:
+        """Log-probabilities whose paint is the group's, while how likely paper is stays each region's own."""
+        log_probs = pooled.log_softmax(-1)
+        shared = share(log_probs, groups, areas)
+        return shared if self.paper_threshold is None else keep_paper(log_probs, shared, self.bin_colors)
 
     def _evidence(self, page: Page) -> MarkedPixels | None:
         """The hints that say something about the rest of the drawing: those that the user chose."""
@@ -118,6 +128,7 @@ class Painter:
             palette,
             self.calibration_temperature,
             self.bin_weights,
+            decision.groups,
         )
 
     def _flat(self, page: Page, decision: _Decision) -> np.ndarray:  # (H, W, 3)

@@ -50,6 +50,7 @@ class RegionDistributions:
         palette: (P, 3) uint8 and (N, P) scores, where only these colours may be painted.
         temperature: what the scores are divided by before they count as probabilities, so that these are calibrated.
         bin_weights: (Q,) by which painting multiplies the probabilities, see `decode_classes`.
+        groups: (N,) the groups of regions that share a colour (`group_alike`), where any do.
     """
 
     line_art: np.ndarray
@@ -60,6 +61,7 @@ class RegionDistributions:
     palette: tuple[np.ndarray, Tensor] | None = None
     temperature: float = 1.0
     bin_weights: Tensor | None = None
+    groups: np.ndarray | None = None
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -135,6 +137,8 @@ class RegionDistributions:
 
     def twins(self, region: int) -> np.ndarray:
         """The regions that the model cannot tell from this one, itself included: a sleeve's other half, stripes."""
+        if self.groups is not None:
+            return np.flatnonzero((self.groups == self.groups[region]) & ~self.settled)
         likeness = self.probabilities.sqrt() @ self.probabilities[region].sqrt()  # Bhattacharyya
         painted = rgb_to_lab(torch.from_numpy(self.region_colors).float() / 255, dim=-1)
         alike = (likeness > TWIN_LIKENESS) & ((painted - painted[region]).norm(dim=-1) < TWIN_DISTANCE)

@@ -29,6 +29,7 @@ def invented_evaluation(*, kind: str = "classification") -> dict[str, Any]:
         "style": "flat",
         "temperature": 0.41 if classifies else None,
         "guidance": 1.7 if classifies else None,
+        "sharing": 0.035 if classifies else None,
         "working_size": 272,
         "color_space": "lch" if classifies else None,
         "num_bins": 513 if classifies else None,
