@@ -54,6 +54,7 @@ CODE = {
     "picture_files.py",
     "quantizer.py",
     "regions.py",
+    "shared_colors.py",
     "uncertainty.py",
     "unet.py",
     "user_hints.py",
